@@ -1,0 +1,182 @@
+// Package iothub is a device's client of Azure IoT Hub over AMQP 1.0: one connection with its token, its telemetry link and
+// its command link. It does not reconnect: when Done is closed the caller dials again, with the waiting rule of the error's class.
+package iothub
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"iotagent/iothub/sas"
+)
+
+// Auth is the way a device proves who it is.
+type Auth string
+
+// The ways of DESIGN §7; the zero value means SAS.
+const (
+	AuthSAS      Auth = "sas"       // a token over CBS, renewed on the living connection
+	AuthSASPlain Auth = "sas-plain" // a token in SASL PLAIN, bound to the connection
+	AuthX509     Auth = "x509"      // a TLS client certificate
+)
+
+// Options says which device connects to which hub.
+type Options struct {
+	// Host is the hub's name, which tokens are made for: "myhub.azure-devices.net". Required.
+	Host string
+	// Gateway is the host, with an optional port, that is dialled in place of Host (GatewayHostName).
+	Gateway string
+	// Port to dial when Gateway names none; default 5671.
+	Port int
+	// DeviceID is required; ModuleID is not.
+	DeviceID, ModuleID string
+	// Auth defaults to AuthSAS.
+	Auth Auth
+	// Key signs tokens; Token, a complete "SharedAccessSignature …" made elsewhere, is used in its place when set.
+	Key   sas.Key
+	Token string
+	// TokenTTL is the life of a minted token; default 1 h.
+	TokenTTL time.Duration
+	// TLS holds roots and client certificate; nil means the system's roots. The server name is set by Dial.
+	TLS *tls.Config
+	// Dial makes the transport, TLS included; nil dials TCP with TLS. Tests pass an in-memory pipe.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Now is the wall clock that tokens expire by; default time.Now.
+	Now func() time.Time
+	// CBSTimeout bounds one token request; default 30 s.
+	CBSTimeout time.Duration
+	// Credit of the command link; default 8.
+	Credit int
+	// UserAgent is sent as com.microsoft:client-version.
+	UserAgent string
+	// Logger defaults to a discarding one.
+	Logger *slog.Logger
+}
+
+// Message is one telemetry message.
+type Message struct {
+	// ID is the message-id; 1 to 128 characters.
+	ID string
+	// CorrelationID is optional.
+	CorrelationID string
+	// ContentType and ContentEncoding are sent as they are; routing on the body needs application/json and utf-8.
+	ContentType, ContentEncoding string
+	// Created becomes the application property iothub-creation-time-utc unless zero.
+	Created time.Time
+	// Properties are application properties.
+	Properties map[string]string
+	// Body is opaque.
+	Body []byte
+}
+
+// State is how the hub settled a message.
+type State uint8
+
+// The outcomes of DESIGN §3.8. Only Accepted lets a message be deleted.
+const (
+	// Unknown: the link was lost before the outcome came; the hub may or may not have it.
+	Unknown State = iota
+	Accepted
+	Rejected
+	Released
+	Modified
+)
+
+// Outcome is the fate of one send.
+type Outcome struct {
+	State State
+	// Err says why, nil when Accepted. For Rejected its Class tells a message's own fault (ClassMessage) from the hub's (ClassQuota, ClassThrottled,
+	// ClassServer) and from a condition nobody knows (ClassUnknown).
+	Err *Error
+}
+
+// Delivery is one cloud-to-device message, the caller's until Settle.
+type Delivery struct {
+	// ID is the type-tagged message-id ("s:abc", "u:1", "uuid:…", "b:…"), or "" without one.
+	ID string
+	// MessageID is the message-id as text, for correlation; "" without one.
+	MessageID string
+	// Sequence is the hub's x-opt-sequence-number, Enqueued its iothub-enqueuedtime; zero when absent.
+	Sequence uint64
+	Enqueued time.Time
+	// Expires is absolute-expiry-time; zero when absent.
+	Expires time.Time
+	// DeliveryCount is iothub-deliverycount.
+	DeliveryCount int
+	Subject       string
+	CorrelationID string
+	Properties    map[string]string
+	Body          []byte
+
+	settle func(ctx context.Context, s Settlement, reason string) error
+}
+
+// Settlement is what the device answers to a delivery.
+type Settlement uint8
+
+// The three answers that IoT Hub knows.
+const (
+	Accept Settlement = iota
+	Reject
+	Release
+)
+
+// Class sorts errors by what to do about them (DESIGN §5).
+type Class string
+
+// The classes.
+const (
+	ClassNetwork   Class = "network"
+	ClassAuth      Class = "auth"
+	ClassClock     Class = "clock"
+	ClassThrottled Class = "throttled"
+	ClassQuota     Class = "quota"
+	ClassDisabled  Class = "disabled"
+	ClassRedirect  Class = "redirect"
+	ClassProtocol  Class = "protocol"
+	ClassDisplaced Class = "displaced" // another client with the same identity
+	ClassServer    Class = "server"
+	ClassMessage   Class = "message" // the message itself is at fault
+	ClassUnknown   Class = "unknown"
+)
+
+// Error is what any call of this package fails with.
+type Error struct {
+	// Op is what was tried: "dial", "tls", "put-token", "attach telemetry", "send", …
+	Op string
+	// Class says what kind of failure it is.
+	Class Class
+	// Condition and Description are the hub's own words, where it gave any.
+	Condition, Description string
+	// Hint is what a person can do about it; may be "".
+	Hint string
+	// Err is the cause.
+	Err error
+}
+
+// Error returns op, the hub's words and the cause in one line.
+func (e *Error) Error() string {
+	switch {
+	case e.Condition != "" && e.Description != "":
+		return fmt.Sprintf("%s: %s: %s", e.Op, e.Condition, e.Description)
+	case e.Condition != "":
+		return fmt.Sprintf("%s: %s", e.Op, e.Condition)
+	case e.Err != nil:
+		return fmt.Sprintf("%s: %v", e.Op, e.Err)
+	}
+	return e.Op
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Status is what one connection knows of its four parts. A zero time means "not proven".
+type Status struct {
+	ConnectedSince time.Time
+	TokenExpires   time.Time // zero with AuthX509
+	TelemetryProof time.Time // attach, or the last settled transfer
+	CommandProof   time.Time // attach, or the last delivery
+}

@@ -1,0 +1,143 @@
+// Package outbox is the durable queue between acquisition and the hub. It knows bytes, lanes and priorities; it knows nothing
+// of sensors or of AMQP.
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Lane is a priority class. Within one lane first transmissions keep the order of the puts.
+type Lane uint8
+
+// The lanes, most urgent first.
+const (
+	Alarm Lane = iota
+	Normal
+	Bulk
+	lanes = 3
+)
+
+// String returns "alarm", "normal" or "bulk".
+func (l Lane) String() string {
+	if int(l) < lanes {
+		return [lanes]string{"alarm", "normal", "bulk"}[l]
+	}
+	return fmt.Sprintf("lane(%d)", uint8(l))
+}
+
+// Message is what a producer puts.
+type Message struct {
+	// Lane must be one of the three.
+	Lane Lane
+	// Durable messages are never sent before they are fsynced, whatever max_loss says (alarms, command results, `iotagent send`).
+	Durable bool
+	// Age is how long ago the oldest reading inside was taken, 0 for now: what is left of max_loss counts from there.
+	Age time.Duration
+	// Readings is how many readings are inside, for the counts of a loss; 0 for messages that hold none.
+	Readings int
+	// Body is opaque; Put copies it.
+	Body []byte
+}
+
+// ID names a message for ever. The epoch is random, drawn at every Open; Seq rises by one in each lane of an epoch, from 1.
+type ID struct {
+	Epoch uint64
+	Lane  Lane
+	Seq   uint64
+}
+
+// String returns "<epoch as 16 hex digits>-<lane>-<seq>", the message-id on the wire.
+func (id ID) String() string { return fmt.Sprintf("%016x-%s-%d", id.Epoch, id.Lane, id.Seq) }
+
+// Entry is a message that the cursor handed out, in flight until Ack, Release or Reject.
+type Entry struct {
+	ID ID
+	// Body is the caller's to read, not to change; nil for a gap.
+	Body     []byte
+	Readings int
+	// Sent says that it was handed out before (in this process or an earlier one as far as is known).
+	Sent bool
+	// Gap is set instead of Body where messages are missing; it takes the place of what was lost.
+	Gap *Gap
+}
+
+// Gap declares a loss. From and To are sequence numbers of one epoch and lane, both included.
+type Gap struct {
+	Epoch    uint64 `json:"epoch"`
+	Lane     Lane   `json:"lane"`
+	From     uint64 `json:"from"`
+	To       uint64 `json:"to"`
+	Messages uint64 `json:"messages"`
+	Readings uint64 `json:"readings"`
+	// AtMost says that the counts are upper bounds (a damaged file), not exact.
+	AtMost bool `json:"at_most"`
+	// Reason is "quota", "damage" or "unclean-stop".
+	Reason string `json:"reason"`
+}
+
+// Errors of the package; others are wrapped causes.
+var (
+	// ErrClosed: the outbox was closed.
+	ErrClosed = errors.New("outbox closed")
+	// ErrLocked: another process has the directory open.
+	ErrLocked = errors.New("outbox in use by another process")
+	// ErrNotDurable: the message is queued in memory, but the disk did not take it (full, read-only, I/O error). It will be
+	// sent, and written as soon as the disk works again; it is lost if the process ends before either.
+	ErrNotDurable = errors.New("not on disk yet")
+	// ErrTooLarge: a body over Options.MaxMessage. Nothing of the call was queued.
+	ErrTooLarge = errors.New("message too large")
+	// ErrFull: the disk does not work and the memory stage is full too. Nothing of the call was queued.
+	ErrFull = errors.New("outbox full")
+)
+
+// Queue is the whole interface of an open outbox, and what its in-memory fake implements too. All methods may be called concurrently.
+type Queue interface {
+	// Put queues messages in the order given, all or none, and returns their ids. When it returns nil every message will survive as the
+	// promise of the package says (for Durable ones: it is fsynced). An error wrapping ErrNotDurable comes with ids: they are queued.
+	Put(ctx context.Context, ms ...Message) ([]ID, error)
+	// Next hands out up to max entries of at most maxBytes together (always one, if there is one), in drain order: lanes by
+	// priority, oldest first within one; released entries first. It never blocks; nothing to hand out is an empty slice.
+	Next(max, maxBytes int) ([]Entry, error)
+	// Ack says that the hub accepted them. They are deleted, on disk at the latest after 1 000 acks or 1 s. Unknown ids are ignored.
+	Ack(ids ...ID) error
+	// Release gives them back: the next Next hands them out again, in order. Unknown ids are ignored.
+	Release(ids ...ID)
+	// Reject moves one to the dead letters with the reason. Durable when it returns nil.
+	Reject(id ID, reason string) error
+	// Changed returns a channel that is closed at the next Put or Release. Take it before Next, so that no wake-up is lost.
+	Changed() <-chan struct{}
+	// Sync returns once everything put and acked so far is fsynced, or says why not.
+	Sync(ctx context.Context) error
+	// Stats returns the present counts. It is cheap and never touches the disk.
+	Stats() Stats
+	// Close syncs and lets the directory go. What is in flight is handed out again at the next Open.
+	Close() error
+}
+
+// Stats describes an outbox at one moment.
+type Stats struct {
+	// Epoch of this opening.
+	Epoch uint64
+	// Queued, Bytes and Oldest are what waits, per lane: messages, body bytes, and the wall time the oldest was put.
+	Queued [lanes]uint64
+	Bytes  [lanes]uint64
+	Oldest [lanes]time.Time
+	// InFlight is how many of the queued are handed out.
+	InFlight int
+	// Put, Acked, Dropped (quota), Dead (letters kept now) and Rejected count since Open, Dead excepted.
+	Put, Acked, Dropped, Rejected [lanes]uint64
+	Dead                          uint64
+	// DiskBytes is what the files take; QuotaBytes is the limit.
+	DiskBytes, QuotaBytes int64
+	// Commits and WrittenBytes since Open: fsynced transactions and the bytes of the pages they wrote.
+	Commits      uint64
+	WrittenBytes uint64
+	// Degraded is why the disk is not being written, "" when it is; RAMOnly is how many messages exist only in memory.
+	Degraded string
+	RAMOnly  uint64
+	// SetAside lists the damaged files that were renamed, newest last.
+	SetAside []string
+}

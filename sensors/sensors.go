@@ -1,0 +1,111 @@
+// Package sensors says what a sensor driver is, takes readings on a schedule and owns the buses.
+//
+// A driver knows its chip and nothing of schedules, retries or messages: it takes one measurement when asked, with a
+// deadline. A Sampler owns time: one for each configured sensor, none of which can delay another.
+package sensors
+
+import (
+	"context"
+	"errors"
+
+	"periph.io/x/conn/v3/i2c"
+
+	"iotagent/internal/clock"
+	"iotagent/internal/quantity"
+)
+
+// Errors that drivers wrap, so that a person can be told what to look at.
+var (
+	// ErrAbsent: nothing answers, or what answers is another chip (wiring, address, overlay).
+	ErrAbsent = errors.New("no such sensor")
+	// ErrChecksum: the bytes arrived damaged (cable length, noise, power).
+	ErrChecksum = errors.New("checksum mismatch")
+	// ErrTimeout: the chip or the kernel did not answer in time.
+	ErrTimeout = errors.New("timed out")
+)
+
+// Sample is one measured quantity.
+type Sample struct {
+	// Name is lower_snake_case and ends in its unit: "temperature_celsius", "pressure_pascals", "memory_used_bytes".
+	Name string
+	// Value is finite; a driver that has no value returns an error instead.
+	Value float64
+}
+
+// Sensor is an opened device. Its methods are called by one goroutine at a time.
+type Sensor interface {
+	// Read takes one measurement. It returns either every sample or an error, never part of both; it honours
+	// ctx's deadline as far as the kernel lets it, and wraps ErrAbsent, ErrChecksum or ErrTimeout where they apply.
+	Read(ctx context.Context) ([]Sample, error)
+	// Halt puts the device to its lowest power. It is called once, after the last Read returned.
+	Halt() error
+	// String names the device and where it is: "bme280@i2c1:0x76".
+	String() string
+}
+
+// Config is the decoded [[sensor]] table of one driver: a pointer to a struct with toml tags for the driver's own keys.
+type Config interface {
+	// Validate calls bad for every key whose value cannot be right; key is as written in the file. No I/O.
+	Validate(bad func(key, msg string))
+	// Open finds the device and checks its identity. Errors wrap ErrAbsent when it is not there (it may come later).
+	Open(ctx context.Context, hw Hardware) (Sensor, error)
+}
+
+// Hardware lends out what is shared between sensors. It is safe for concurrent use.
+type Hardware interface {
+	// I2C returns the bus of that name or number ("1", "I2C1", "/dev/i2c-1"). Every caller gets the same owner, which lets one
+	// transaction through at a time; closing is not the caller's business.
+	I2C(name string) (i2c.Bus, error)
+	// Root is the directory that holds proc, sys and dev: "/" on a real machine, a fixture tree in tests.
+	Root() string
+}
+
+// Driver is one kind of sensor as the list in sensors/all names it.
+type Driver struct {
+	// Type is what `type =` says in the file: "bme280".
+	Type string
+	// Doc is one line for a person.
+	Doc string
+	// Sample is a commented, valid [[sensor]] block to start from.
+	Sample string
+	// New returns a pointer to the driver's configuration struct, holding its defaults.
+	New func() Config
+}
+
+// Common is what every [[sensor]] table may say beside its driver's own keys.
+type Common struct {
+	// Name identifies the sensor in messages: letters, digits, '-', '_' and '.', at most 64. Unique in the configuration.
+	Name string `toml:"name"`
+	// Type selects the driver.
+	Type string `toml:"type"`
+	// Interval between readings; default 10 s, at least 100 ms.
+	Interval quantity.Duration `toml:"interval"`
+	// Timeout of one reading; default 5 s, or the interval when that is shorter.
+	Timeout quantity.Duration `toml:"timeout"`
+	// Lane of the readings' messages: "normal" (default) or "bulk".
+	Lane string `toml:"lane"`
+}
+
+// Quality says how far a reading may be believed.
+type Quality string
+
+// The qualities of DESIGN §3.2.
+const (
+	Good       Quality = "good"
+	Stale      Quality = "stale"
+	OutOfRange Quality = "out_of_range"
+	Failed     Quality = "error"
+)
+
+// Reading is what one measurement gave.
+type Reading struct {
+	// Sensor is the configured name.
+	Sensor string
+	// At is when the measurement was started.
+	At clock.Stamp
+	// Samples is empty when Quality is Failed.
+	Samples []Sample
+	// Quality is never empty; Reason says why it is not Good, for a person.
+	Quality Quality
+	Reason  string
+}
