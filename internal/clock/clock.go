@@ -44,6 +44,14 @@ func New(now func() time.Time) *Clock {
 	return &Clock{boot: strings.TrimSpace(string(id)), now: now, mono: boottime}
 }
 
+// NewWith returns a clock made of its parts; tests give it a boot id and a monotonic time that is virtual too.
+func NewWith(boot string, now func() time.Time, mono func() time.Duration) *Clock {
+	return &Clock{boot: boot, now: now, mono: mono}
+}
+
+// Mono returns the time since boot, suspends included.
+func (c *Clock) Mono() time.Duration { return c.mono() }
+
 // Stamp returns the present moment.
 func (c *Clock) Stamp() Stamp {
 	wall := c.now().UTC()
