@@ -1,0 +1,128 @@
+# `make help` lists the targets. Everything that is built lies in .build and dist, which git ignores.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-print-directory
+.DEFAULT_GOAL := help
+
+VERSION  ?= $(shell tools/version.sh)
+PROGRAMS := iotagent hubctl hubsim
+PKG      ?= ./...
+DURATION ?=
+FUZZTIME ?= 10s
+BENCH    ?= .
+LDFLAGS   = -s -w -X iotagent/internal/version.Version=$(VERSION)
+
+##@ Every day
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## iotagent, hubctl and hubsim for this machine, into .build/bin
+	@mkdir -p .build/bin
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o .build/bin/ $(PROGRAMS:%=./cmd/%)
+
+.PHONY: demo
+demo: build ## The whole path on this machine: hub, agent, telemetry, a command (DURATION=20s ends by itself)
+	DURATION=$(DURATION) ./test/demo.sh
+
+.PHONY: test
+test: race-needs ## All Go tests, race detector on, shuffled (PKG=./outbox/... for some of them)
+	$(if $(RACE),CGO_ENABLED=1 )go test $(RACE) -shuffle=on $(PKG)
+
+.PHONY: check
+check: fmt-check vet lint test test-32 ## What a change must pass: format, vet, lint, tests with race, 32-bit tests
+
+.PHONY: clean
+clean: ## Remove everything that was built (.build, .demo, dist)
+	chmod -R u+w .build .demo dist 2>/dev/null || true
+	rm -rf .build .demo dist
+
+##@ The parts of check
+
+# The race detector needs a 64-bit machine and a C compiler; on a 32-bit board the same tests run without it.
+RACE = $(if $(filter amd64 arm64,$(shell go env GOARCH)),-race)
+
+.PHONY: race-needs
+race-needs:
+	@if [ -z "$(RACE)" ]; then echo "no race detector for $$(go env GOARCH): the tests run without it"; \
+	elif ! command -v "$$(go env CC)" >/dev/null; then \
+		echo "the race detector needs a C compiler and there is no '$$(go env CC)': apt-get install gcc libc6-dev" >&2; exit 1; \
+	fi
+
+.PHONY: test-32
+test-32: ## The tests as a 32-bit program (sizes of int, alignment of 64-bit atomics)
+	GOARCH=386 CGO_ENABLED=0 go test -shuffle=on $(PKG)
+
+.PHONY: fmt
+fmt: ## Format the tree (gofumpt, goimports)
+	"$$(tools/get.sh golangci-lint)" fmt
+
+.PHONY: fmt-check
+fmt-check:
+	@"$$(tools/get.sh golangci-lint)" fmt --diff || { echo "not formatted: make fmt" >&2; exit 1; }
+
+.PHONY: vet
+vet: ## go vet
+	go vet ./...
+
+.PHONY: lint
+lint: ## golangci-lint, the import direction included, and shellcheck where it is installed
+	"$$(tools/get.sh golangci-lint)" run
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not installed: the scripts were NOT checked"; fi
+
+SCRIPTS = $(wildcard *.sh tools/*.sh .ci/run packaging/deb/*.sh packaging/deb/debian/*.postinst packaging/deb/debian/*.postrm test/*.sh test/*/*.sh)
+
+##@ Releases
+
+.PHONY: cross
+cross: ## Static binaries for amd64, arm64, armv7 and armv6 into dist, one of them built twice and compared
+	VERSION=$(VERSION) ./cross-build.sh
+
+.PHONY: deb
+deb: ## Debian packages for amd64, arm64 and armhf (GOARM=6) into dist, checked by lintian
+	./packaging/deb/build.sh
+
+.PHONY: vuln
+vuln: ## govulncheck; says so where its database cannot be reached
+	@tools/vuln.sh
+
+##@ Larger tests (root, apt)
+
+.PHONY: system-test
+system-test: ## The package's life in a booted Debian container: install, telemetry, kill, watchdog, upgrade, purge
+	./test/system/run.sh
+
+.PHONY: vm-test
+vm-test: ## GPIO outputs against a real kernel's simulated chip, in a virtual machine
+	./test/vm/gpio.sh
+
+.PHONY: qemu-test
+qemu-test: ## The tests of outbox and config as armv6 and arm64 programs under qemu-user
+	./test/qemu/run.sh
+
+.PHONY: ci
+ci: ## Everything that CI runs, in its order
+	./.ci/run
+
+##@ Now and then
+
+.PHONY: bench
+bench: ## Benchmarks (BENCH=regexp, PKG=./outbox/...)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+.PHONY: fuzz
+fuzz: ## Every fuzz function for FUZZTIME each (PKG=./config/... for some of them)
+	@for pkg in $$(go list $(PKG)); do \
+		for f in $$(go test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
+			echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+		done; \
+	done
+
+.PHONY: golden
+golden: ## Rewrite the golden files from what the programs print now; read the diff before committing
+	@for pkg in $$(go list -f '{{range .TestGoFiles}}{{$$.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$$.Dir}}/{{.}}{{"\n"}}{{end}}' ./... \
+		| xargs grep -lE 'flag\.Bool\("update"' | xargs -rn1 dirname | sort -u); do \
+		go test "$$pkg" -update; \
+	done
