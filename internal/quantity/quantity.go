@@ -6,7 +6,7 @@
 package quantity
 
 import (
-	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -25,15 +25,33 @@ func Seconds(n int) Duration { return Duration{Duration: time.Duration(n) * time
 // Problem says what was wrong with the decoded text, or "".
 func (d Duration) Problem() string { return d.problem }
 
+// String returns the duration without the units that are zero: "5m", not "5m0s".
+func (d Duration) String() string {
+	s := d.Duration.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
 // UnmarshalTOMLText sets d from the text of a TOML value as it stands in the file, quotes included.
 func (d *Duration) UnmarshalTOMLText(raw string) {
 	text, quoted := unquote(raw)
 	v, err := time.ParseDuration(text)
 	if !quoted || err != nil || v < 0 {
-		*d = Duration{problem: fmt.Sprintf(`want a duration in quotes such as "30s" or "5m", got %s`, text)}
+		*d = Duration{problem: `want a duration in quotes such as "500ms", "30s", "5m" or "24h", got ` + shown(text, quoted)}
 		return
 	}
 	*d = Duration{Duration: v}
+}
+
+// UnmarshalText sets d from text that stood in quotes. It never fails; see Problem.
+func (d *Duration) UnmarshalText(text []byte) error {
+	d.UnmarshalTOMLText(`"` + string(text) + `"`)
+	return nil
 }
 
 // Bytes is a size in bytes written as quoted text such as "4096B", "64KiB" or "256MiB".
@@ -48,7 +66,7 @@ func (b Bytes) Problem() string { return b.problem }
 
 // String returns the size in the largest unit that divides it.
 func (b Bytes) String() string {
-	for _, u := range units {
+	for _, u := range units() {
 		if u.factor > 1 && b.N != 0 && b.N%u.factor == 0 {
 			return strconv.FormatInt(b.N/u.factor, 10) + u.name
 		}
@@ -62,27 +80,35 @@ type unit struct {
 }
 
 // units are tried in this order: the longer name first, and "B" last.
-var units = [...]unit{
-	{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
-	{"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1},
+func units() []unit {
+	return []unit{
+		{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
+		{"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1},
+	}
 }
 
 // UnmarshalTOMLText sets b from the text of a TOML value as it stands in the file, quotes included.
 func (b *Bytes) UnmarshalTOMLText(raw string) {
 	text, quoted := unquote(raw)
-	for _, u := range units {
+	for _, u := range units() {
 		digits, ok := strings.CutSuffix(text, u.name)
 		if !ok {
 			continue
 		}
 		n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
-		if quoted && err == nil && n >= 0 && n <= (1<<62)/u.factor {
+		if quoted && err == nil && n >= 0 && n <= math.MaxInt64/u.factor {
 			*b = Bytes{N: n * u.factor}
 			return
 		}
 		break
 	}
-	*b = Bytes{problem: fmt.Sprintf(`want a size in quotes such as "64KiB" or "256MiB", got %s`, text)}
+	*b = Bytes{problem: `want a size in quotes such as "4096B", "64KiB" or "256MiB", got ` + shown(text, quoted)}
+}
+
+// UnmarshalText sets b from text that stood in quotes. It never fails; see Problem.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	b.UnmarshalTOMLText(`"` + string(text) + `"`)
+	return nil
 }
 
 func unquote(raw string) (text string, quoted bool) {
@@ -90,4 +116,17 @@ func unquote(raw string) (text string, quoted bool) {
 		return raw[1 : len(raw)-1], true
 	}
 	return raw, false
+}
+
+// shown returns text as a message may quote it: short, on one line, with its quotes when it had them.
+func shown(text string, quoted bool) string {
+	const most = 40
+	if r := []rune(text); len(r) > most {
+		text = string(r[:most]) + "…"
+	}
+	text = strconv.Quote(text)
+	if !quoted {
+		text = text[1 : len(text)-1]
+	}
+	return text
 }
