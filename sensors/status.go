@@ -1,0 +1,104 @@
+package sensors
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// Status is what a status page says about one sensor.
+type Status struct {
+	// Name, Type and Interval are as configured.
+	Name, Type string
+	Interval   time.Duration
+	// Device names the device and where it is; "" until it was opened for the first time.
+	Device string
+	// Last is the latest reading, good or failed; its Quality is "" before the first.
+	Last Reading
+	// LastGood is the latest good reading.
+	LastGood Reading
+	// LastError is the latest failed reading.
+	LastError Reading
+	// Readings counts all readings, Errors the failed ones among them.
+	Readings, Errors uint64
+	// Latency is how long the latest reading took.
+	Latency time.Duration
+}
+
+// Status returns a snapshot. The caller must not change the samples in it.
+func (s *Sampler) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+func (s *Sampler) setDevice(device string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Device = device
+}
+
+// record counts a reading and logs what it changes.
+func (s *Sampler) record(r Reading, err error, took time.Duration) {
+	s.mu.Lock()
+	s.status.Last, s.status.Latency = r, took
+	s.status.Readings++
+	if err == nil {
+		s.status.LastGood = r
+	} else {
+		s.status.LastError = r
+		s.status.Errors++
+	}
+	device, failed := s.status.Device, s.status.Errors
+	s.mu.Unlock()
+	s.notes.observe(err, device, failed)
+}
+
+// logEvery is the least time between two lines about the same sensor.
+const logEvery = time.Minute
+
+// notes logs changes in how a sensor does. A sensor that fails now and then costs a line a minute, not two a reading.
+type notes struct {
+	log    *slog.Logger
+	logged condition
+	at     time.Time
+}
+
+// condition is how a sensor does, as far as it is worth a line in the log.
+type condition string
+
+func conditionOf(err error) condition {
+	switch {
+	case err == nil:
+		return "good"
+	case errors.Is(err, errHanging):
+		return "hanging"
+	case errors.Is(err, ErrAbsent):
+		return "absent"
+	case errors.Is(err, ErrChecksum):
+		return "checksum"
+	case errors.Is(err, ErrTimeout):
+		return "timeout"
+	default:
+		return "failing"
+	}
+}
+
+// observe is called by the sampler's goroutine after each reading.
+func (n *notes) observe(err error, device string, failed uint64) {
+	now := conditionOf(err)
+	if now == n.logged || (!n.at.IsZero() && time.Since(n.at) < logEvery) {
+		return
+	}
+	first := n.logged == ""
+	n.logged, n.at = now, time.Now()
+	log := n.log.With("condition", string(now), "device", device, "failed_readings", failed)
+	switch {
+	case err != nil:
+		log.Warn("sensor does not read", "error", err)
+	case first:
+		log.Info("sensor reads")
+	default:
+		log.Info("sensor reads again")
+	}
+}
