@@ -63,8 +63,8 @@ func defaultPolicies() map[string]*policy {
 	return all
 }
 
-// checkDeviceID holds the rule of "Understand the identity registry in your IoT hub".
-func checkDeviceID(id string) error {
+// CheckDeviceID says what is wrong with a device id, by the rule of "Understand the identity registry in your IoT hub".
+func CheckDeviceID(id string) error {
 	ok := regexp.MustCompile(`^[A-Za-z0-9\-.%_*?!(),:=@$']{1,128}$`).MatchString(id)
 	if !ok || id == "." || id == ".." {
 		return fmt.Errorf("device id %q: want 1 to 128 letters, digits or any of - . %% _ * ? ! ( ) , : = @ $ '", id)
@@ -74,7 +74,7 @@ func checkDeviceID(id string) error {
 
 // AddDevice registers a device with new keys and returns its connection string, a secret.
 func (s *Server) AddDevice(id string) (sas.ConnectionString, error) {
-	if err := checkDeviceID(id); err != nil {
+	if err := CheckDeviceID(id); err != nil {
 		return sas.ConnectionString{}, err
 	}
 	s.mu.Lock()

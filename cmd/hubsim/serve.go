@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"iotagent/hubsim"
+	"iotagent/internal/cli"
+)
+
+// program is the command line.
+type program struct {
+	Listen        string           `help:"Address for AMQP over TLS; port 0 takes a free one." default:"127.0.0.1:5671"`
+	Hostname      string           `help:"Name of the hub, which tokens are made for." default:"localhost"`
+	Partitions    int              `help:"Partitions of the telemetry." default:"4"`
+	State         string           `help:"Directory for keys, certificate authority and connection strings (default: a temporary one, removed at the end)." placeholder:"DIR" type:"path"`
+	Device        []string         `help:"Device to register, unless it is; may be repeated." placeholder:"ID" sep:"none"`
+	Events        string           `help:"Append each accepted telemetry message as one line of JSON; - is standard output." placeholder:"FILE|-"`
+	FeedbackDelay time.Duration    `help:"How long feedback records wait for more before they are sent. The real hub waits 15s; here the default is shorter." default:"1s"`
+	TokenGrace    time.Duration    `help:"How long links outlive their token." default:"5m"`
+	ReadyFile     string           `help:"File to write the address into once the hub listens, for scripts." placeholder:"FILE" type:"path"`
+	Verbose       bool             `help:"Log links, tokens and connections to standard error." short:"v"`
+	Version       kong.VersionFlag `help:"Print the version."`
+}
+
+// Run serves until ctx ends.
+func (p *program) Run(ctx context.Context, std cli.IO) (err error) {
+	if err := p.check(); err != nil {
+		return err
+	}
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	sink, closeSink, err := openEvents(p.Events, std.Out, fail)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeSink()) }()
+	state, cleanup, err := p.stateDir()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cleanup()) }()
+	hub, err := hubsim.New(&hubsim.Options{
+		Hostname: p.Hostname, Partitions: p.Partitions, StateDir: state, Events: sink,
+		FeedbackDelay: p.FeedbackDelay, TokenGrace: grace(p.TokenGrace), Logger: p.logger(std.Err),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, hub.Close()) }()
+	for _, id := range p.Device {
+		if _, err := hub.AddDevice(id); err != nil && !errors.Is(err, hubsim.ErrDeviceExists) {
+			return err
+		}
+	}
+	l, err := hub.Listen(ctx, p.Listen)
+	if err != nil {
+		return cli.Fail(cli.Failed, err, "choose another address with --listen; 127.0.0.1:0 takes a free port")
+	}
+	out := std.Out
+	if p.Events == "-" {
+		out = std.Err // standard output is for events alone
+	}
+	greet(out, l.Addr().String(), state, hub)
+	if p.ReadyFile != "" {
+		if err := writeReady(p.ReadyFile, l.Addr().String()); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
+	if err := hub.Serve(ctx, l); err != nil {
+		return err
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause // a sink that failed; a signal's cause is Canceled
+	}
+	return nil
+}
+
+// check refuses what can only be a mistake on the command line.
+func (p *program) check() error {
+	switch {
+	case p.Partitions < 1 || p.Partitions > 128:
+		return cli.Fail(cli.Usage, fmt.Errorf("--partitions: want 1 to 128, got %d", p.Partitions), "")
+	case p.FeedbackDelay <= 0:
+		return cli.Fail(cli.Usage, fmt.Errorf("--feedback-delay: want more than 0, got %v", p.FeedbackDelay), "")
+	case p.TokenGrace < 0:
+		return cli.Fail(cli.Usage, fmt.Errorf("--token-grace: want 0 or more, got %v", p.TokenGrace), "")
+	case p.Hostname == "":
+		return cli.Fail(cli.Usage, errors.New("--hostname is empty"), "")
+	}
+	for _, id := range p.Device {
+		if err := hubsim.CheckDeviceID(id); err != nil {
+			return cli.Fail(cli.Usage, fmt.Errorf("--device: %w", err), "")
+		}
+	}
+	return nil
+}
+
+// grace says "none" as the Options do.
+func grace(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+func (p *program) stateDir() (dir string, cleanup func() error, err error) {
+	if p.State != "" {
+		return p.State, func() error { return nil }, nil
+	}
+	dir, err = os.MkdirTemp("", "hubsim-")
+	if err != nil {
+		return "", nil, fmt.Errorf("state directory: %w", err)
+	}
+	return dir, func() error { return os.RemoveAll(dir) }, nil
+}
+
+func (p *program) logger(w io.Writer) *slog.Logger {
+	level := slog.LevelWarn
+	if p.Verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// greet prints where the hub is and which files its clients need. The first line is for scripts too.
+func greet(w io.Writer, addr, state string, hub *hubsim.Server) {
+	fmt.Fprintf(w, "hubsim listens on %s\n", addr)
+	fmt.Fprintf(w, "  trust    %s\n", filepath.Join(state, "ca.pem"))
+	fmt.Fprintf(w, "  service  %s\n", filepath.Join(state, "service.connection-string"))
+	fmt.Fprintf(w, "  owner    %s\n", filepath.Join(state, "owner.connection-string"))
+	var ids []string
+	for id := range hub.Devices() {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		fmt.Fprintf(w, "  device   %s\n", filepath.Join(state, "devices", id+".connection-string"))
+	}
+	if len(ids) == 0 {
+		fmt.Fprintln(w, "  no device yet: start with --device ID to register one")
+	}
+}
+
+// writeReady writes the file in one step, so that a script never reads half an address.
+func writeReady(path, addr string) error {
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, []byte(addr+"\n"), 0o600); err != nil {
+		return fmt.Errorf("ready file: %w", err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("ready file: %w", err)
+	}
+	return nil
+}
