@@ -53,7 +53,7 @@ func parseAddress(text, entity string) address {
 		return eventAddress(segs[2:], true)
 	case len(segs) >= 2 && strings.EqualFold(segs[0], entity):
 		return eventAddress(segs[1:], false)
-	case len(segs) >= 3 && strings.EqualFold(segs[0], "devices"):
+	case len(segs) >= 3 && strings.EqualFold(segs[0], "devices") && segs[1] != "":
 		return deviceAddress(segs)
 	}
 	return address{}

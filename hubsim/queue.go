@@ -66,6 +66,10 @@ func (q *queue) push(it *item) bool {
 		defer q.mu.Unlock()
 		q.expire(it)
 	})
+	if !it.enqueued.Before(it.expires) {
+		q.end(it, statusExpired)
+		return true
+	}
 	q.ready()
 	return true
 }
