@@ -53,11 +53,8 @@ func (d *I2CDev) Write(w []byte) error {
 
 // Tx carries out one transaction on bus, waiting no longer than ctx allows if the bus came from a Board.
 func Tx(ctx context.Context, bus i2c.Bus, addr uint16, w, r []byte) error {
-	if ctx.Err() != nil {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return fmt.Errorf("%s: %w", bus, ErrTimeout)
-		}
-		return fmt.Errorf("%s: %w", bus, context.Cause(ctx))
+	if err := Expired(ctx); err != nil {
+		return fmt.Errorf("%s: %w", bus, err)
 	}
 	if b, ok := bus.(interface {
 		TxContext(ctx context.Context, addr uint16, w, r []byte) error

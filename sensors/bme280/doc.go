@@ -1,0 +1,28 @@
+// Package bme280 reads Bosch's BME280 (temperature, pressure, humidity) and BMP280 (no humidity) on I²C.
+//
+// # Datasheets
+//
+// BME280: BST-BME280-DS002, revision 1.6. BMP280: BST-BMP280-DS001, revision 1.26. Both at bosch-sensortec.com. Section numbers in this
+// package are those of the BME280's.
+//
+// # Units
+//
+//   - temperature_celsius: °C, resolution 0.01, range −40..85
+//   - pressure_pascals: Pa, resolution 1/256, range 30000..110000, not reduced to sea level
+//   - humidity_percent: relative humidity, resolution 1/1024, range 0..100; a BMP280 has none
+//
+// # Timing
+//
+// Each reading is one measurement in forced mode, after which the chip sleeps: 9.3 ms at oversampling 1, 112.8 ms at 16 (appendix B,
+// maximum). Forced mode at a slow interval is what the datasheet recommends for weather (3.5.1): it warms the chip least.
+//
+// # Quirks
+//
+//   - Many boards sold as BME280 carry a BMP280. It is accepted and named as what it is; humidity is then missing, temperature and
+//     pressure are right.
+//   - A channel that was not converted reads 0x80000 (humidity 0x8000), which looks plausible when scaled. It is refused.
+//   - After a loss of power the chip forgets its settings and answers with old or no data. The settings are read back before each
+//     measurement, and the chip, which may be another one by now, is set up anew when they differ.
+//   - Calibration words H4 and H5 are 12-bit signed.
+//   - The data must be read in one burst (section 4), or the halves may be of two measurements.
+package bme280

@@ -1,0 +1,139 @@
+package sensortest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"periph.io/x/conn/v3/i2c"
+	"periph.io/x/conn/v3/i2c/i2ctest"
+	"periph.io/x/conn/v3/physic"
+
+	"iotagent/sensors"
+)
+
+// Machine is a sensors.Hardware for tests.
+type Machine struct {
+	// Bus is every I²C bus of this machine; nil when it has none.
+	Bus i2c.Bus
+	// Dir holds proc, sys and dev.
+	Dir string
+}
+
+var _ sensors.Hardware = (*Machine)(nil)
+
+// I2C returns the machine's bus.
+func (m *Machine) I2C(name string) (i2c.Bus, error) {
+	if m.Bus == nil {
+		return nil, fmt.Errorf("i2c bus %q: %w", name, sensors.ErrAbsent)
+	}
+	return m.Bus, nil
+}
+
+// Root returns the directory that holds proc, sys and dev.
+func (m *Machine) Root() string { return m.Dir }
+
+// Tree returns a machine without buses whose files are those given, by their path from the root.
+func Tree(t *testing.T, files map[string]string) *Machine {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &Machine{Dir: root}
+}
+
+// Playback returns a machine whose bus plays ops and then acknowledges every write.
+func Playback(t *testing.T, ops []i2ctest.IO) *Machine {
+	t.Helper()
+	return &Machine{Dir: t.TempDir(), Bus: &bus{Playback: i2ctest.Playback{Ops: ops, DontPanic: true}, failAt: -1}}
+}
+
+// played reports a conversation that ended early.
+func (m *Machine) played(t *testing.T) {
+	t.Helper()
+	if b, ok := m.Bus.(*bus); ok {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// bus plays a conversation, and fails in it as a real bus would.
+type bus struct {
+	i2ctest.Playback
+	failAt int   // the transaction that fails; -1 for none
+	fail   error // what it fails with; half of the bytes are read before
+}
+
+var errBusBroken = errors.New("bus broken")
+
+func (b *bus) String() string { return "playback" }
+
+func (b *bus) SetSpeed(physic.Frequency) error { return errBusBroken }
+
+func (b *bus) Tx(addr uint16, w, r []byte) error {
+	if b.failAt >= 0 && b.Count >= b.failAt {
+		if b.Count < len(b.Ops) {
+			copy(r[:len(r)/2], b.Ops[b.Count].R)
+		}
+		return b.fail
+	}
+	if b.Count == len(b.Ops) && len(r) == 0 {
+		return nil // what Halt writes is the driver's business
+	}
+	return b.Playback.Tx(addr, w, r)
+}
+
+// playback is Case.Hardware for a case that has Ops.
+func (c *Case) playback(t *testing.T) sensors.Hardware { return Playback(t, c.Ops) }
+
+// busFaults breaks the recorded conversation: no acknowledge at each step, a read that ends half way, a line stuck low or high.
+func (c *Case) busFaults() []Fault {
+	var faults []Fault
+	for i, op := range c.Ops {
+		faults = append(faults, c.failing(fmt.Sprintf("no acknowledge at transaction %d", i), i, unix.ENXIO, sensors.ErrAbsent))
+		if len(op.R) == 0 {
+			continue
+		}
+		faults = append(faults, c.failing(fmt.Sprintf("short read at transaction %d", i), i, unix.EIO, unix.EIO))
+	}
+	for _, stuck := range []byte{0x00, 0xff} {
+		faults = append(faults, Fault{
+			Name:     fmt.Sprintf("line stuck at 0x%02x", stuck),
+			Hardware: func(t *testing.T) sensors.Hardware { return &Machine{Dir: t.TempDir(), Bus: stuckBus(stuck)} },
+		})
+	}
+	return faults
+}
+
+func (c *Case) failing(name string, at int, err, want error) Fault {
+	return Fault{Name: name, Want: want, Hardware: func(t *testing.T) sensors.Hardware {
+		m := Playback(t, slices.Clone(c.Ops))
+		m.Bus = &bus{Playback: i2ctest.Playback{Ops: c.Ops, DontPanic: true}, failAt: at, fail: err}
+		return m
+	}}
+}
+
+// stuckBus acknowledges everything and reads the same bit for ever.
+type stuckBus byte
+
+func (b stuckBus) String() string                  { return "stuck" }
+func (b stuckBus) SetSpeed(physic.Frequency) error { return errBusBroken }
+
+func (b stuckBus) Tx(_ uint16, _, r []byte) error {
+	for i := range r {
+		r[i] = byte(b)
+	}
+	return nil
+}
