@@ -1,0 +1,209 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"iotagent/internal/quantity"
+)
+
+// The ways of Hub.Auth.
+const (
+	AuthSAS      = "sas"
+	AuthSASPlain = "sas-plain"
+	AuthX509     = "x509"
+)
+
+func (l *loader) bad(key, msg string) { l.ps.add(l.root.place(key), key, msg) }
+
+// missing reports a key that must be there, unless it may have been on a line that could not be read.
+func (l *loader) missing(key, msg string) {
+	if !l.damaged {
+		l.bad(key, msg)
+	}
+}
+
+// check judges what the tables say.
+func (l *loader) check() {
+	f := l.file
+	l.checkSource()
+	l.checkAuth()
+	l.checkHubValues(&f.Hub)
+	if l.has("hub.port") && (f.Hub.Port < 1 || f.Hub.Port > 65535) {
+		l.bad("hub.port", fmt.Sprintf("want 1 to 65535, got %d", f.Hub.Port))
+	}
+	l.oneOf("hub.auth", f.Hub.Auth, []string{AuthSAS, AuthSASPlain, AuthX509}, nil)
+	l.oneOf("hub.transport", f.Hub.Transport, []string{"auto", "amqps"}, []string{"websocket"})
+	l.within("hub.token_ttl", f.Hub.TokenTTL, time.Minute, 24*time.Hour)
+
+	if f.Agent.StateDir == "" {
+		l.bad("agent.state_dir", "is empty; name a directory, or take the line out for /var/lib/iotagent")
+	}
+	l.within("agent.drain_timeout", f.Agent.DrainTimeout, 0, 10*time.Minute)
+	l.oneOf("agent.log_level", f.Agent.LogLevel, []string{"debug", "info", "warn", "error"}, nil)
+
+	const least = 1 << 20
+	if b := f.Outbox.MaxBytes; b.Problem() == "" && b.N < least {
+		l.bad("outbox.max_bytes", fmt.Sprintf("want at least %v, got %v", quantity.Bytes{N: least}, b))
+	}
+	l.within("outbox.max_loss", f.Outbox.MaxLoss, 0, 24*time.Hour)
+	l.oneOf("outbox.order", f.Outbox.Order, []string{"oldest-first"}, []string{"live-first"})
+
+	if n := f.Telemetry.MaxMessageBytes; n < 512 || n > 262144 {
+		l.bad("telemetry.max_message_bytes", fmt.Sprintf("want 512 to 262144, got %d", n))
+	}
+	l.within("telemetry.flush_interval", f.Telemetry.FlushInterval, 100*time.Millisecond, 24*time.Hour)
+	l.oneOf("telemetry.format", f.Telemetry.Format, []string{"json"}, []string{"senml"})
+	l.checkFlash()
+}
+
+// checkFlash warns when every message would be written to the disk before the hub can answer.
+func (l *loader) checkFlash() {
+	loss, flush := l.file.Outbox.MaxLoss, l.file.Telemetry.FlushInterval
+	if loss.Duration > flush.Duration {
+		return
+	}
+	key := "outbox.max_loss"
+	if !l.has(key) {
+		key = "telemetry.flush_interval"
+	}
+	l.ps.warn(l.root.place(key), key, fmt.Sprintf("every message will be written to the disk, because outbox.max_loss (%v) is not longer than telemetry.flush_interval (%v)", loss, flush))
+}
+
+// checkSource checks that exactly one source says where to connect, and that nothing contradicts it.
+func (l *loader) checkSource() {
+	sources := []string{"connection_string_file", "connection_string", "host"}
+	var source string
+	for _, key := range sources {
+		switch {
+		case !l.has("hub." + key):
+		case source == "":
+			source = key
+		default:
+			l.excludes(source, key)
+		}
+	}
+	switch source {
+	case "":
+		l.missing("hub", "want connection_string_file, or connection_string, or host with device_id and key_file")
+	case "host":
+		if !l.has("hub.device_id") {
+			l.missing("hub.device_id", "is missing beside host")
+		}
+		if !l.has("hub.key_file") && !l.x509() {
+			l.missing("hub.key_file", `is missing beside host (or auth = "x509")`)
+		}
+	default:
+		for _, key := range []string{"device_id", "module_id", "key_file"} {
+			if l.has("hub." + key) {
+				l.excludes(source, key)
+			}
+		}
+	}
+}
+
+func (l *loader) x509() bool { return l.file.Hub.Auth == AuthX509 }
+
+// checkAuth checks that the files of the chosen way to prove who we are, and no others, are named.
+func (l *loader) checkAuth() {
+	cert, key := l.has("hub.cert_file"), l.has("hub.private_key_file")
+	switch {
+	case l.x509():
+		if !cert {
+			l.missing("hub.cert_file", `is missing beside auth = "x509"`)
+		}
+		if !key {
+			l.missing("hub.private_key_file", `is missing beside auth = "x509"`)
+		}
+		if l.has("hub.key_file") {
+			l.excludes("auth", "key_file")
+		}
+	case cert || key:
+		// A connection string may still say x509=true, which decides when the file says nothing.
+		if l.has("hub.auth") || l.has("hub.host") {
+			l.bad("hub."+first(cert, "cert_file", "private_key_file"), `is used only with auth = "x509"`)
+		} else if cert != key {
+			l.missing("hub."+first(cert, "private_key_file", "cert_file"), "is missing beside "+first(cert, "cert_file", "private_key_file"))
+		}
+	}
+}
+
+func first(cond bool, yes, no string) string {
+	if cond {
+		return yes
+	}
+	return no
+}
+
+// excludes reports the later of two keys of [hub] that contradict each other, citing the other.
+func (l *loader) excludes(a, b string) {
+	t := l.root.get("hub").val.table
+	ea, eb := t.get(a), t.get(b)
+	if ea == nil || eb == nil {
+		return
+	}
+	if ea.at.src == eb.at.src && ea.at.off > eb.at.off {
+		a, b, ea, eb = b, a, eb, ea
+	}
+	l.ps.add(eb.at, "hub."+b, "contradicts "+a+" at "+ea.at.in(eb.at.src)+"; take one of them out")
+}
+
+// checkHubValues checks texts without repeating them: a secret may have landed on the wrong line.
+func (l *loader) checkHubValues(h *Hub) {
+	for _, v := range [...]struct{ key, text string }{
+		{"connection_string_file", h.ConnectionStringFile}, {"connection_string", h.ConnectionString.Text()},
+		{"host", h.Host}, {"device_id", h.DeviceID}, {"module_id", h.ModuleID}, {"key_file", h.KeyFile}, {"ca_file", h.CAFile},
+		{"cert_file", h.CertFile}, {"private_key_file", h.PrivateKeyFile},
+	} {
+		key := "hub." + v.key
+		switch {
+		case !l.has(key):
+		case strings.TrimSpace(v.text) == "":
+			l.bad(key, "is empty; fill it in or take the line out")
+		case v.key == "connection_string":
+		case strings.Contains(strings.ToLower(v.text), "sharedaccess"):
+			l.bad(key, "holds a connection string; write that under connection_string, or better into a file for connection_string_file")
+		case strings.HasSuffix(v.key, "_file") && (strings.HasSuffix(v.text, "=") || strings.Contains(v.text, "-----BEGIN")):
+			l.bad(key, "want the path of a file, got what looks like a key; put it into a file and name that here")
+		case v.key == "host" && !hostName().MatchString(v.text):
+			l.bad(key, `want the hub's name alone, such as "myhub.azure-devices.net": no scheme, no path, and the port under port`)
+		case strings.HasSuffix(v.key, "_id") && !identity().MatchString(v.text):
+			l.bad(key, "want 1 to 128 ASCII letters, digits or any of - . % _ # * ? ! ( ) , : = @ $ ' +")
+		}
+	}
+}
+
+func hostName() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,252})$`) }
+
+// identity is what Microsoft's "Understand the identity registry" allows as a device or module id.
+func identity() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9\-.%_#*?!(),:=@$'+]{1,128}$`)
+}
+
+func (l *loader) within(key string, d quantity.Duration, low, high time.Duration) {
+	if msg := outside(d, low, high); msg != "" {
+		l.bad(key, msg)
+	}
+}
+
+// oneOf checks a choice; later names the words that a coming version will know.
+func (l *loader) oneOf(key, got string, known, later []string) {
+	switch {
+	case slices.Contains(known, got):
+	case slices.Contains(later, got):
+		l.bad(key, fmt.Sprintf("%q is not available in this version; want %s", got, oneOf(known)))
+	default:
+		l.bad(key, choice(known, got))
+	}
+}
+
+func choice(known []string, got string) string {
+	msg := fmt.Sprintf("want %s, got %q", oneOf(known), shorten(got))
+	if s := suggest(got, known); s != "" {
+		msg += `; did you mean "` + s + `"?`
+	}
+	return msg
+}
