@@ -48,6 +48,9 @@ type Options struct {
 	Now func() time.Time
 	// CBSTimeout bounds one token request; default 30 s.
 	CBSTimeout time.Duration
+	// SettleTimeout is how long the hub may take to settle one message, or to take one it gave credit for, before the
+	// connection counts as dead; default 60 s.
+	SettleTimeout time.Duration
 	// Credit of the command link; default 8.
 	Credit int
 	// UserAgent is sent as com.microsoft:client-version.
@@ -55,6 +58,17 @@ type Options struct {
 	// Logger defaults to a discarding one.
 	Logger *slog.Logger
 }
+
+// String says which device the options are for, without the secrets.
+func (o Options) String() string {
+	if o.ModuleID != "" {
+		return fmt.Sprintf("module %s of device %s at %s", o.ModuleID, o.DeviceID, o.Host)
+	}
+	return fmt.Sprintf("device %s at %s", o.DeviceID, o.Host)
+}
+
+// GoString hides the secrets from %#v.
+func (o Options) GoString() string { return "iothub.Options{" + o.String() + "}" }
 
 // Message is one telemetry message.
 type Message struct {

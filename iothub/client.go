@@ -1,0 +1,166 @@
+package iothub
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	amqp "github.com/Azure/go-amqp"
+)
+
+// Client is one connection of a device to its hub. Its methods may be called from any goroutine. It owns its goroutines until Close returns.
+type Client struct {
+	o    Options
+	wire *wire
+	conn *amqp.Conn
+	cbs  *cbs // nil unless AuthSAS
+
+	session  *amqp.Session
+	sender   *amqp.Sender
+	receiver *amqp.Receiver
+
+	gate    *gate
+	turn    chan struct{} // held while a message is written
+	born    time.Time
+	writing atomic.Int64 // since when a message is being written, in ns after born; 0 when none is
+
+	ctx     context.Context // ends with the client; its cause is why
+	cancel  context.CancelCauseFunc
+	closing atomic.Bool
+	wg      sync.WaitGroup
+
+	mu     sync.Mutex
+	status Status
+	token  *token
+}
+
+// Done is closed when the client is of no more use: dial again, after the wait that Err's class asks for, and Close this one.
+func (c *Client) Done() <-chan struct{} { return c.ctx.Done() }
+
+// Err returns nil before Done is closed, and after Close; otherwise an *Error that says why the client ended.
+func (c *Client) Err() error {
+	if err := context.Cause(c.ctx); err != nil && !errors.Is(err, errClosed) {
+		return err
+	}
+	return nil
+}
+
+// String says which device's connection this is, and nothing secret.
+func (c *Client) String() string { return c.o.String() }
+
+// GoString hides the secrets from %#v.
+func (c *Client) GoString() string { return c.o.String() }
+
+// Status returns what is known of the connection at this moment.
+func (c *Client) Status() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status
+}
+
+// MaxMessageSize is the size in bytes that the hub announced for a message with all its sections; 0 means that it named none.
+func (c *Client) MaxMessageSize() uint64 { return c.sender.MaxMessageSize() }
+
+// Close ends the connection in an orderly way: it takes no more messages, waits until ctx ends for outcomes that are still due, then closes links,
+// session and connection. It returns an error only when outcomes were left waiting. It may be called more than once.
+func (c *Client) Close(ctx context.Context) error {
+	c.gate.close(&Error{Op: "send", Class: ClassNetwork, Err: errClosed})
+	var err error
+	if c.session != nil && c.ctx.Err() == nil {
+		if drain := c.gate.drained(ctx, c.Done()); drain != nil && !errors.Is(drain, errClosed) {
+			err = &Error{Op: "close", Class: ClassNetwork, Err: drain}
+		}
+		c.detach(ctx)
+	}
+	c.closing.Store(true)
+	c.cancel(errClosed)
+	c.wg.Wait()
+	return err
+}
+
+// detach closes from the inside out. What fails here goes with the connection.
+func (c *Client) detach(ctx context.Context) {
+	if !c.closing.CompareAndSwap(false, true) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	stop := context.AfterFunc(c.ctx, cancel)
+	defer stop()
+	_ = c.sender.Close(ctx)
+	_ = c.receiver.Close(ctx)
+	_ = c.session.Close(ctx)
+}
+
+// fail ends the client; the first cause counts. It does not block.
+func (c *Client) fail(why *Error) { c.cancel(why) }
+
+// cause returns why the client ended, as an error of op.
+func (c *Client) cause(op string) *Error {
+	err := context.Cause(c.ctx)
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Op: op, Class: ClassNetwork, Err: err}
+}
+
+// supervise closes the connection when the client ends, and ends the client when the connection does.
+func (c *Client) supervise() {
+	select {
+	case <-c.conn.Done():
+		if err := c.conn.Err(); err != nil {
+			e := failure("connection", err)
+			if e.Class == ClassNetwork && !c.wire.failed.Load() { // the network was fine: the library did not like what it read
+				e = protocolError(err)
+			}
+			c.fail(e)
+		}
+		c.fail(&Error{Op: "connection", Class: ClassNetwork, Err: errors.New("closed by the hub without a word")})
+	case <-c.ctx.Done():
+	}
+	// A dead network would hold the farewell for as long as the write timeout.
+	kill := time.AfterFunc(2*time.Second, func() { _ = c.wire.Close() })
+	defer kill.Stop()
+	_ = c.conn.Close() // its error is at most a repetition of why the client ended
+}
+
+// linkLost is called by wire when a link or (link == "") a session ends. It must not block.
+func (c *Client) linkLost(link string, remote *amqp.Error) {
+	if c.closing.Load() {
+		return
+	}
+	op := "session"
+	if purpose, _, ok := strings.Cut(link, "-"); ok {
+		op = purpose + " link"
+	}
+	if remote == nil {
+		c.fail(&Error{Op: op, Class: ClassNetwork, Err: errors.New("closed by the hub without a reason")})
+		return
+	}
+	c.fail(refusal(op, string(remote.Condition), remote.Description))
+}
+
+// watchdog ends a connection that has stopped taking a message half way: the library then heeds nothing but the end of the connection.
+func (c *Client) watchdog() {
+	ticker := time.NewTicker(max(c.o.SettleTimeout/8, time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if since := c.writing.Load(); since != 0 && time.Since(c.born)-time.Duration(since) > c.o.SettleTimeout {
+			c.fail(&Error{Op: "send", Class: ClassNetwork, Err: errors.New("the hub stopped taking a message half way")})
+		}
+	}
+}
+
+func (c *Client) telemetryProven() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.TelemetryProof = time.Now()
+}

@@ -1,0 +1,237 @@
+package iothub
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	amqp "github.com/Azure/go-amqp"
+	"golang.org/x/sys/unix"
+
+	"iotagent/internal/clock"
+	"iotagent/iothub/sas"
+)
+
+const (
+	// dialTimeout bounds the whole of Dial, so that a peer which accepts and says nothing is noticed.
+	dialTimeout = 60 * time.Second
+	// idleTimeout makes the library announce half of it: the hub then says something every 30 s, which also keeps address translators on the way awake.
+	idleTimeout = 60 * time.Second
+	// writeTimeout is how long the network may refuse to take a frame.
+	writeTimeout = 20 * time.Second
+	// apiVersion is sent on the links, as Microsoft's device clients do.
+	apiVersion = "2021-04-12"
+)
+
+// Dial connects a device to its hub: transport, proof of identity, telemetry link, command link. The client lives until Done is closed, independent of
+// ctx, which bounds only the dialling. Whatever happened to it, Close must be called.
+func Dial(ctx context.Context, opts *Options) (*Client, error) {
+	c, err := newClient(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	stop := context.AfterFunc(c.ctx, cancel) // a link lost while others are being made
+	defer stop()
+	if err := c.open(ctx); err != nil {
+		if lost := context.Cause(c.ctx); lost != nil {
+			err = lost
+		}
+		e := failure("dial", err)
+		c.fail(e)
+		_ = c.Close(ctx) // e says what happened
+		return nil, e
+	}
+	return c, nil
+}
+
+func newClient(ctx context.Context, opts *Options) (*Client, error) {
+	if opts == nil || opts.Host == "" || opts.DeviceID == "" {
+		return nil, &Error{Op: "dial", Class: ClassProtocol, Err: errors.New("host and device id are required")}
+	}
+	o := *opts
+	o.Auth = cmp.Or(o.Auth, AuthSAS)
+	o.Port = cmp.Or(o.Port, 5671)
+	o.TokenTTL = cmp.Or(o.TokenTTL, time.Hour)
+	o.CBSTimeout = cmp.Or(o.CBSTimeout, 30*time.Second)
+	o.SettleTimeout = cmp.Or(o.SettleTimeout, 60*time.Second)
+	o.Credit = cmp.Or(o.Credit, 8)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Auth != AuthX509 && o.Key.IsZero() && o.Token == "" {
+		return nil, &Error{Op: "dial", Class: ClassAuth, Err: errors.New("neither a key nor a token to connect with")}
+	}
+	c := &Client{o: o, born: time.Now().Add(-1), turn: make(chan struct{}, 1)}
+	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	c.gate = newGate(c.telemetryProven)
+	return c, nil
+}
+
+// open makes the parts of the connection, in the order that the hub wants: identity first, then telemetry, then commands.
+func (c *Client) open(ctx context.Context) error {
+	if now := c.o.Now(); !clock.Plausible(now) {
+		return &Error{
+			Op: "dial", Class: ClassClock, Err: fmt.Errorf("this machine's clock says %s, which cannot be", now.UTC().Format(time.RFC3339)),
+			Hint: "wait for the time service or set the clock: tokens and certificates are judged by it",
+		}
+	}
+	transport, err := c.transport(ctx)
+	if err != nil {
+		return err
+	}
+	names := [2]string{linkName("telemetry"), linkName("command")}
+	c.wire = newWire(transport, &watch{gate: c.gate, telemetry: names[0], lost: c.linkLost, broken: func(err error) { c.fail(protocolError(err)) }})
+	options := &amqp.ConnOptions{
+		HostName: hostOnly(c.o.Host), ContainerID: linkName("iotagent"), IdleTimeout: idleTimeout, WriteTimeout: writeTimeout, MaxFrameSize: maxFrame,
+	}
+	if c.o.Auth == AuthSASPlain {
+		if options.SASLType, err = c.plainLogin(); err != nil {
+			return errors.Join(err, transport.Close())
+		}
+	}
+	c.conn, err = amqp.NewConn(ctx, c.wire, options)
+	if err != nil {
+		return failure("open", err)
+	}
+	c.wg.Go(c.supervise)
+	if c.o.Auth == AuthSAS {
+		if err := c.login(ctx); err != nil {
+			return err
+		}
+	}
+	if err := c.attach(ctx, names[0], names[1]); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	now := time.Now()
+	c.status.ConnectedSince, c.status.TelemetryProof, c.status.CommandProof = now, now, now
+	c.mu.Unlock()
+	c.wg.Go(c.watchdog)
+	if c.o.Auth != AuthX509 {
+		c.wg.Go(c.renewal)
+	}
+	return nil
+}
+
+// transport makes the byte stream: TLS over TCP, to the gateway if there is one.
+func (c *Client) transport(ctx context.Context) (net.Conn, error) {
+	host, port := splitPort(cmp.Or(c.o.Gateway, c.o.Host))
+	addr := net.JoinHostPort(host, cmp.Or(port, strconv.Itoa(c.o.Port)))
+	if c.o.Dial != nil {
+		conn, err := c.o.Dial(ctx, addr)
+		if err != nil {
+			return nil, failure("dial", err)
+		}
+		return conn, nil
+	}
+	dialer := &net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 25 * time.Second, Interval: 10 * time.Second, Count: 3},
+		Control:         giveUpAfter(30 * time.Second),
+	}
+	raw, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, failure("dial", err)
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.o.TLS != nil {
+		config = c.o.TLS.Clone()
+		config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	}
+	config.ServerName = host
+	conn := tls.Client(raw, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close() // the handshake's error is the one to report
+		return nil, failure("tls", err)
+	}
+	return conn, nil
+}
+
+// giveUpAfter ends a connection whose peer has acknowledged nothing for so long (tcp(7), TCP_USER_TIMEOUT); without it the kernel resends for a quarter of an hour.
+func giveUpAfter(d time.Duration) func(network, address string, c syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) {
+			// Best effort: not every kernel has it, and the watchdog notices too.
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds())) //nolint:gosec // a file descriptor is a small int
+		})
+	}
+}
+
+// attach makes the links. Settle modes stay unset, for the library then takes the hub's, and fails when it asked for others.
+func (c *Client) attach(ctx context.Context, telemetry, command string) (err error) {
+	if c.session, err = c.conn.NewSession(ctx, nil); err != nil {
+		return failure("begin", err)
+	}
+	properties := map[string]any{"com.microsoft:api-version": apiVersion}
+	if c.o.UserAgent != "" {
+		properties["com.microsoft:client-version"] = c.o.UserAgent
+	}
+	c.sender, err = c.session.NewSender(ctx, c.address("messages/events"), &amqp.SenderOptions{Name: telemetry, Properties: properties})
+	if err != nil {
+		return failure("attach telemetry", err)
+	}
+	c.receiver, err = c.session.NewReceiver(ctx, c.address("messages/devicebound"), &amqp.ReceiverOptions{
+		Name: command, Properties: properties, Credit: int32(min(c.o.Credit, 50)), //nolint:gosec // small
+	})
+	if err != nil {
+		return failure("attach command", err)
+	}
+	return nil
+}
+
+func (c *Client) address(node string) string {
+	a := "/devices/" + url.PathEscape(c.o.DeviceID)
+	if c.o.ModuleID != "" {
+		a += "/modules/" + url.PathEscape(c.o.ModuleID)
+	}
+	return a + "/" + node
+}
+
+// resource is what this device's tokens are made for.
+func (c *Client) resource() string {
+	return sas.Resource(hostOnly(c.o.Host), c.o.DeviceID, c.o.ModuleID)
+}
+
+// plainLogin returns the SASL PLAIN exchange: the short name of the hub in the user, a token for a password.
+func (c *Client) plainLogin() (amqp.SASLType, error) {
+	t, err := c.mint()
+	if err != nil {
+		return nil, err
+	}
+	user := url.PathEscape(c.o.DeviceID)
+	if c.o.ModuleID != "" {
+		user += "/modules/" + url.PathEscape(c.o.ModuleID)
+	}
+	hub, _, _ := strings.Cut(hostOnly(c.o.Host), ".")
+	c.accepted(t)
+	return amqp.SASLTypePlain(user+"@sas."+hub, t.text), nil
+}
+
+// linkName returns a name never used before: a hub may still hold the link of a connection that broke.
+func linkName(purpose string) string { return purpose + "-" + rand.Text() }
+
+func splitPort(s string) (host, port string) {
+	if host, port, err := net.SplitHostPort(s); err == nil {
+		return host, port
+	}
+	return s, ""
+}
+
+func hostOnly(s string) string {
+	host, _ := splitPort(s)
+	return host
+}

@@ -1,0 +1,121 @@
+package iothub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	amqp "github.com/Azure/go-amqp"
+)
+
+const (
+	// rejectedByDevice is the condition of a command that the device refuses; the hub shows the description in the feedback, if anything.
+	rejectedByDevice = amqp.ErrCond("amqp:not-allowed")
+	// maxReason keeps a description well inside a frame.
+	maxReason = 1024
+)
+
+// Receive returns the next command, which must be settled. Messages that cannot be commands (larger than 64 KiB, or with a body that is neither bytes nor text)
+// are rejected on the spot. It waits until ctx ends or the client does.
+func (c *Client) Receive(ctx context.Context) (*Delivery, error) {
+	for {
+		m, err := c.receiver.Receive(ctx, nil)
+		if err != nil {
+			return nil, c.receiveError(ctx, err)
+		}
+		c.mu.Lock()
+		c.status.CommandProof = time.Now()
+		c.mu.Unlock()
+		d, err := delivery(m)
+		if err != nil {
+			c.o.Logger.Warn("command rejected", "error", err)
+			if err := c.settle(ctx, m, Reject, err.Error()); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		var settled atomic.Bool
+		d.settle = func(ctx context.Context, s Settlement, reason string) error {
+			if settled.Swap(true) {
+				return nil
+			}
+			return c.settle(ctx, m, s, reason)
+		}
+		return d, nil
+	}
+}
+
+func (c *Client) receiveError(ctx context.Context, err error) error {
+	if ctx.Err() != nil && c.ctx.Err() == nil {
+		return &Error{Op: "receive", Class: ClassNetwork, Err: context.Cause(ctx)}
+	}
+	c.fail(failure("receive", err))
+	return c.cause("receive")
+}
+
+// Settle answers a delivery. The reason goes with Reject. An error means that the hub may not have heard it and may deliver the command again; when the
+// hub's lock on the command ran out before, its Class is ClassMessage. Settling a second time does nothing.
+func (c *Client) Settle(ctx context.Context, d *Delivery, s Settlement, reason string) error {
+	if d.settle == nil {
+		return &Error{Op: "settle", Class: ClassProtocol, Err: errors.New("this delivery did not come from Receive")}
+	}
+	return d.settle(ctx, s, reason)
+}
+
+// settle sends one disposition of its own, so that outcomes in a burst cannot be merged. The library takes the context's deadline for
+// the socket's, and in receiver-settle-mode second it loses a credit when the context ends first; so it gets one of our own, and when that ends the connection does.
+func (c *Client) settle(ctx context.Context, m *amqp.Message, s Settlement, reason string) error {
+	result := make(chan error, 1)
+	go func() {
+		own, cancel := context.WithTimeout(c.ctx, c.o.SettleTimeout)
+		defer cancel()
+		err := c.dispose(own, m, s, reason)
+		if errors.Is(err, context.DeadlineExceeded) && c.ctx.Err() == nil {
+			c.fail(&Error{Op: "settle", Class: ClassNetwork, Err: errors.New("the hub did not confirm a settlement in time")})
+		}
+		result <- err
+	}()
+	select {
+	case err := <-result:
+		return c.settleError(err)
+	case <-ctx.Done():
+		return &Error{Op: "settle", Class: ClassNetwork, Err: context.Cause(ctx)}
+	}
+}
+
+func (c *Client) dispose(ctx context.Context, m *amqp.Message, s Settlement, reason string) error {
+	switch s {
+	case Accept:
+		return c.receiver.AcceptMessage(ctx, m)
+	case Reject:
+		return c.receiver.RejectMessage(ctx, m, &amqp.Error{Condition: rejectedByDevice, Description: clip(reason)})
+	case Release:
+		return c.receiver.ReleaseMessage(ctx, m)
+	}
+	return &Error{Op: "settle", Class: ClassProtocol, Err: fmt.Errorf("settlement %d is unknown", s)}
+}
+
+func (c *Client) settleError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if c.ctx.Err() != nil {
+		return c.cause("settle")
+	}
+	e := failure("settle", err)
+	if e.Condition == string(amqp.ErrCondNotFound) { // of the delivery, not of the device
+		e.Class, e.Hint = ClassMessage, "the hub's lock on the command ran out before it was settled; the hub delivers it again"
+	}
+	return e
+}
+
+// clip makes a reason fit and valid.
+func clip(s string) string {
+	if len(s) > maxReason {
+		s = s[:maxReason]
+	}
+	return strings.ToValidUTF8(s, "")
+}

@@ -1,0 +1,56 @@
+package iothub
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	amqp "github.com/Azure/go-amqp"
+)
+
+// Send hands one message to the wire and returns at once with the receipt for its outcome; messages go out in the order of the calls, as many as the hub
+// gives credit for. It waits for credit until ctx ends; after an error that wraps ctx's cause the message was not sent. A message that the hub could
+// never take is not sent either: its receipt says Rejected, with ClassMessage. After any other error the client has ended and the fate of the message is unknown.
+func (c *Client) Send(ctx context.Context, m *Message) (*Receipt, error) {
+	if fault := m.check(); fault != nil {
+		return settledReceipt(Outcome{State: Rejected, Err: fault}), nil
+	}
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, &Error{Op: "send", Class: ClassNetwork, Err: context.Cause(ctx)}
+	case <-c.ctx.Done():
+		return nil, c.cause("send")
+	}
+	defer func() { <-c.turn }()
+	r := &Receipt{done: make(chan struct{}), client: c}
+	if err := c.gate.enter(ctx, c.Done(), r); err != nil {
+		if c.ctx.Err() != nil {
+			return nil, c.cause("send")
+		}
+		return nil, failure("send", err)
+	}
+	now := time.Now()
+	r.deadline = now.Add(c.o.SettleTimeout)
+	c.writing.Store(int64(now.Sub(c.born)))
+	// Not the caller's context: one that ends in mid transfer would leave half a message on the link.
+	_, err := c.sender.SendWithReceipt(c.ctx, m.encode(), nil)
+	c.writing.Store(0)
+	wrote := c.gate.leave()
+	if err == nil {
+		return r, nil
+	}
+	if !wrote && c.ctx.Err() == nil && !linkEnded(err) {
+		// Too large for the link, or not to be encoded.
+		return settledReceipt(Outcome{State: Rejected, Err: &Error{Op: "send", Class: ClassMessage, Err: err}}), nil
+	}
+	c.fail(failure("send", err))
+	return nil, c.cause("send")
+}
+
+func linkEnded(err error) bool {
+	_, link := errors.AsType[*amqp.LinkError](err)
+	_, session := errors.AsType[*amqp.SessionError](err)
+	_, conn := errors.AsType[*amqp.ConnError](err)
+	return link || session || conn
+}
