@@ -23,6 +23,7 @@ var (
 	ErrLedgerVersion = errors.New("written by a newer version of this program")
 
 	errDamaged = errors.New("damaged")
+	errFull    = errors.New("full: it keeps every command for two days; it will take new ones as the old ones age")
 )
 
 // LedgerOptions tunes OpenLedger.
@@ -30,9 +31,9 @@ type LedgerOptions struct {
 	// Retention is how long a finished command is remembered at least; default 49 h: the hub's longest time to live, the
 	// lock, and a margin.
 	Retention time.Duration
-	// MaxBytes bounds the file; default 256 MiB. A full ledger takes no new commands until old ones have aged; it never
-	// forgets one early.
-	MaxBytes int
+	// MaxRecords bounds the file, at about half a kilobyte each; default 200 000, one a second for the retention. A full ledger takes
+	// no new commands until old ones have aged; it never forgets one early.
+	MaxRecords int
 	// LockTimeout is how long another process may keep the file locked; default 1 s.
 	LockTimeout time.Duration
 	// Logger defaults to a discarding one.
@@ -47,6 +48,8 @@ type LedgerOptions struct {
 type Ledger struct {
 	db       *bbolt.DB
 	keep     time.Duration
+	most     int64
+	records  atomic.Int64
 	setAside string
 
 	opened  time.Time     // with its monotonic part
@@ -101,6 +104,9 @@ func fingerprint(c Command) []byte {
 func (l *Ledger) put(r *record) error {
 	return l.update(func(t *tables) error {
 		if r.Seq == 0 {
+			if l.records.Load()+t.grown >= l.most {
+				return errFull
+			}
 			n, err := t.commands.NextSequence()
 			if err != nil {
 				return err
@@ -140,7 +146,7 @@ func (l *Ledger) told(r *record) error {
 
 // erase forgets a command that did nothing.
 func (l *Ledger) erase(r *record) error {
-	return l.update(func(t *tables) error { return t.commands.Delete([]byte(r.ID)) })
+	return l.update(func(t *tables) error { return t.remove([]byte(r.ID)) })
 }
 
 // get returns the record of id, or nil.
@@ -189,16 +195,21 @@ const purgeMax = 8
 // update runs fn in a transaction that is fsynced when update returns nil.
 func (l *Ledger) update(fn func(*tables) error) error {
 	return l.guard(func() error {
-		return l.db.Update(func(tx *bbolt.Tx) error {
-			t := tablesOf(tx)
+		var t *tables
+		err := l.db.Update(func(tx *bbolt.Tx) error {
+			t = tablesOf(tx)
 			if err := t.purge(l.age()-l.keep, purgeMax); err != nil {
 				return err
 			}
-			if err := t.meta.Put([]byte(metaAge), binary.BigEndian.AppendUint64(nil, uint64(l.age()))); err != nil {
+			if err := t.meta.Put([]byte(metaAge), binary.BigEndian.AppendUint64(nil, uint64(l.age()))); err != nil { //nolint:gosec // not negative
 				return err
 			}
 			return fn(t)
 		})
+		if err == nil {
+			l.records.Add(t.grown)
+		}
+		return err
 	})
 }
 
@@ -250,12 +261,21 @@ func decode(id, v []byte) (*record, error) {
 	if v == nil {
 		return nil, nil //nolint:nilnil // absence is not an error here
 	}
-	if len(v) < 4 || crc32.ChecksumIEEE(v[4:]) != binary.BigEndian.Uint32(v) {
-		return nil, fmt.Errorf("%w: record of command %q", errDamaged, id)
+	b, err := checked(id, v)
+	if err != nil {
+		return nil, err
 	}
 	r := &record{ID: string(id)}
-	if err := json.Unmarshal(v[4:], r); err != nil {
+	if err := json.Unmarshal(b, r); err != nil {
 		return nil, fmt.Errorf("%w: record of command %q: %w", errDamaged, id, err)
 	}
 	return r, nil
+}
+
+// checked returns the record's JSON when its checksum is right.
+func checked(id, v []byte) ([]byte, error) {
+	if len(v) < 4 || crc32.ChecksumIEEE(v[4:]) != binary.BigEndian.Uint32(v) {
+		return nil, fmt.Errorf("%w: record of command %q", errDamaged, id)
+	}
+	return v[4:], nil
 }

@@ -15,6 +15,9 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 )
 
+// fileMax keeps bbolt away from 2 GiB, where a 32-bit address space ends in a panic; the records never come near it.
+const fileMax = 1 << 30
+
 // OpenLedger opens the ledger file at path, usually commands.db in the state directory, or makes a new one, mode 0600.
 //
 // A damaged file is renamed to PATH.corrupt-TIME, what could still be read of it goes into a new file, and SetAside tells its new
@@ -37,8 +40,8 @@ func (o *LedgerOptions) withDefaults() LedgerOptions {
 	if opts.Retention <= 0 {
 		opts.Retention = 49 * time.Hour
 	}
-	if opts.MaxBytes <= 0 {
-		opts.MaxBytes = 256 << 20
+	if opts.MaxRecords <= 0 {
+		opts.MaxRecords = 200_000
 	}
 	if opts.LockTimeout <= 0 {
 		opts.LockTimeout = time.Second
@@ -73,34 +76,53 @@ func openLedger(path string, o LedgerOptions) (*Ledger, []*record, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("ledger %s: %w", path, err)
 	}
-	l := &Ledger{db: db, keep: o.Retention, opened: time.Now()}
-	saved, err := l.inspect()
-	if err != nil {
-		err = fmt.Errorf("ledger %s: %w", path, err)
-		return nil, saved, errors.Join(err, recovered(db.Close))
+	l := &Ledger{db: db, keep: o.Retention, most: int64(o.MaxRecords), opened: time.Now()}
+	if err := l.inspect(); err != nil {
+		var saved []*record
+		if errors.Is(err, errDamaged) {
+			saved = salvage(db)
+		}
+		return nil, saved, errors.Join(fmt.Errorf("ledger %s: %w", path, err), recovered(db.Close))
 	}
 	return l, nil, nil
 }
 
-// inspect reads every record once: damage is to be met here and not when a command waits.
-func (l *Ledger) inspect() ([]*record, error) {
-	var seen []*record
-	err := recovered(func() error {
+// inspect looks at every record once: damage is to be met here and not when a command waits.
+func (l *Ledger) inspect() error {
+	return recovered(func() error {
 		return l.db.View(func(tx *bbolt.Tx) error {
 			t := tablesOf(tx)
 			if err := l.readMeta(t); err != nil {
 				return err
 			}
 			return t.commands.ForEach(func(k, v []byte) error {
+				l.records.Add(1)
+				_, err := checked(k, v)
+				return err
+			})
+		})
+	})
+}
+
+// salvage returns the records of a damaged file, up to the first damage.
+func salvage(db *bbolt.DB) []*record {
+	var saved []*record
+	_ = recovered(func() error { // it will end in the error that is known already
+		return db.View(func(tx *bbolt.Tx) error {
+			t := tablesOf(tx)
+			if t.commands == nil {
+				return nil
+			}
+			return t.commands.ForEach(func(k, v []byte) error {
 				r, err := decode(k, v)
 				if err == nil {
-					seen = append(seen, r)
+					saved = append(saved, r)
 				}
 				return err
 			})
 		})
 	})
-	return seen, err
+	return saved
 }
 
 func (l *Ledger) readMeta(t *tables) error {
@@ -196,7 +218,7 @@ func openBolt(path string, o LedgerOptions) (*bbolt.DB, error) {
 	var file *os.File
 	err := recovered(func() (err error) {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-			Timeout: o.LockTimeout, PageSize: 4096, MaxSize: o.MaxBytes, NoStatistics: true,
+			Timeout: o.LockTimeout, PageSize: 4096, MaxSize: fileMax, NoStatistics: true,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 				f, err := os.OpenFile(name, flag, mode) //nolint:gosec // the state directory is the administrator's choice
 				file = f

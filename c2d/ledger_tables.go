@@ -20,7 +20,10 @@ const (
 )
 
 // tables are the buckets within one transaction.
-type tables struct{ commands, due, ages, meta *bbolt.Bucket }
+type tables struct {
+	commands, due, ages, meta *bbolt.Bucket
+	grown                     int64 // records more than before
+}
 
 func tablesOf(tx *bbolt.Tx) *tables {
 	return &tables{
@@ -46,7 +49,17 @@ func (t *tables) write(r *record) error {
 	if err != nil {
 		return err
 	}
+	if t.commands.Get([]byte(r.ID)) == nil {
+		t.grown++
+	}
 	return t.commands.Put([]byte(r.ID), v)
+}
+
+func (t *tables) remove(id []byte) error {
+	if t.commands.Get(id) != nil {
+		t.grown--
+	}
+	return t.commands.Delete(id)
 }
 
 // purge forgets at most n of the commands that ended before the given age.
@@ -56,7 +69,7 @@ func (t *tables) purge(before time.Duration, n int) error {
 		if k == nil || before <= 0 || binary.BigEndian.Uint64(k) >= uint64(before) {
 			return nil
 		}
-		if err := t.commands.Delete(k[8:]); err != nil {
+		if err := t.remove(k[8:]); err != nil {
 			return err
 		}
 		if err := t.ages.Delete(k); err != nil {
