@@ -55,6 +55,9 @@ func uncommented(sample string) string {
 func setKeys(t *testing.T, v reflect.Value, table map[string]any) {
 	t.Helper()
 	for i := range v.NumField() {
+		if !v.Type().Field(i).IsExported() {
+			continue
+		}
 		key := v.Type().Field(i).Tag.Get("toml")
 		if key == "" || key != strings.ToLower(key) {
 			t.Errorf("field %s.%s: its toml tag %q is no lower-case key", v.Type(), v.Type().Field(i).Name, key)

@@ -100,6 +100,9 @@ func (c *Case) playback(t *testing.T) sensors.Hardware { return Playback(t, c.Op
 
 // busFaults breaks the recorded conversation: no acknowledge at each step, a read that ends half way, a line stuck low or high.
 func (c *Case) busFaults() []Fault {
+	if len(c.Ops) == 0 {
+		return nil
+	}
 	var faults []Fault
 	for i, op := range c.Ops {
 		faults = append(faults, c.failing(fmt.Sprintf("no acknowledge at transaction %d", i), i, unix.ENXIO, sensors.ErrAbsent))
