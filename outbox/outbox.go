@@ -1,5 +1,27 @@
 // Package outbox is the durable queue between acquisition and the hub. It knows bytes, lanes and priorities; it knows nothing
 // of sensors or of AMQP.
+//
+// # Promise
+//
+// When Put returns nil, its messages are fsynced: they outlive a kill and a power cut, and Next hands each of them out until Ack or
+// Reject, in every later Open too. First hand-outs within a lane keep the order of the puts. No two messages ever have the same id. Whatever
+// is lost all the same, to the quota or to a damaged file, is declared by a Gap that Next hands out in its place.
+//
+// A message may be handed out twice: after Release, and after a crash that came before its ack was committed (at most 1 000 acks or
+// 1 s of them).
+//
+// # A disk that does not work
+//
+// Full, read-only or failing, it never ends the process: messages wait in memory, bounded by Options.MaxRAM, Put says so with
+// ErrNotDurable, Stats.Degraded says why, and the file is closed, reopened and tried again with growing pauses. What waits in memory
+// is handed out meanwhile, durable messages too: an alarm is worth more sent than kept. Where the disk cannot even be read, what is in
+// memory goes first and the backlog when it can be read again.
+//
+// # Damage
+//
+// The file's structure is checked before bbolt maps it, each record has a checksum, and panics and memory faults inside bbolt are
+// caught. A damaged file is renamed to outbox.db.corrupt-TIME (the newest three are kept), what is whole in it is copied to a new one,
+// and what is missing becomes gaps with the reason "damage": exact where the counts tell, otherwise "at most".
 package outbox
 
 import (
@@ -64,7 +86,8 @@ type Entry struct {
 	Gap *Gap
 }
 
-// Gap declares a loss. From and To are sequence numbers of one epoch and lane, both included.
+// Gap declares a loss. From and To are sequence numbers of one epoch and lane, both included; Epoch, From and To are 0 where a damaged
+// file does not tell them.
 type Gap struct {
 	Epoch    uint64 `json:"epoch"`
 	Lane     Lane   `json:"lane"`
@@ -130,6 +153,8 @@ type Stats struct {
 	// Put, Acked, Dropped (quota), Dead (letters kept now) and Rejected count since Open, Dead excepted.
 	Put, Acked, Dropped, Rejected [lanes]uint64
 	Dead                          uint64
+	// DeadDropped is how many letters were thrown away ever, oldest first, because there were too many.
+	DeadDropped uint64
 	// DiskBytes is what the files take; QuotaBytes is the limit.
 	DiskBytes, QuotaBytes int64
 	// Commits and WrittenBytes since Open: fsynced transactions and the bytes of the pages they wrote.

@@ -1,0 +1,131 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// openDir makes the directory and takes its lock. The lock is an flock of the directory itself: it needs no file, so it
+// works on a full or read-only disk, and it is held while the damaged or failing file inside is closed and replaced.
+func openDir(dir string, wait time.Duration) (*os.File, error) {
+	if err := makeDir(dir); err != nil {
+		return nil, fmt.Errorf("outbox %s: %w", dir, err)
+	}
+	d, err := lockDir(dir, unix.LOCK_EX, wait)
+	if err != nil {
+		return nil, fmt.Errorf("outbox %s: %w", dir, err)
+	}
+	return d, nil
+}
+
+func lockDir(dir string, how int, wait time.Duration) (*os.File, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	end := time.Now().Add(wait)
+	for {
+		err = unix.Flock(int(d.Fd()), how|unix.LOCK_NB) //nolint:gosec // a file descriptor
+		if err == nil {
+			return d, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			break
+		}
+		if time.Now().After(end) {
+			err = fmt.Errorf("%w: stop it first, or ask it to do this", ErrLocked)
+			break
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	return nil, errors.Join(err, d.Close())
+}
+
+func makeDir(dir string) error {
+	info, err := os.Stat(dir)
+	if err == nil {
+		if !info.IsDir() {
+			return errors.New("not a directory")
+		}
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return errors.Join(keepOwner(dir), syncDir(filepath.Dir(dir)))
+}
+
+// keepOwner gives what root made to the owner of the directory it stands in: the daemon runs as a user of its own, and must be able
+// to open what an administrator's command made while it was stopped.
+func keepOwner(path string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return os.Chown(path, int(st.Uid), int(st.Gid))
+	}
+	return nil
+}
+
+// syncDir makes names that were created or renamed in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func allocated(info fs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * 512
+	}
+	return info.Size()
+}
+
+const (
+	corruptMark = ".corrupt-"
+	keepCorrupt = 3
+)
+
+// setAside lists the damaged files that were renamed, oldest first.
+func setAside(dir string) []string {
+	names, err := filepath.Glob(filepath.Join(dir, fileName+corruptMark+"*"))
+	if err != nil {
+		return nil // only a bad pattern fails
+	}
+	slices.Sort(names)
+	return names
+}
+
+// putAside renames a damaged file and lets only the newest few of its kind stay, so that a dying card is not filled by them.
+func putAside(dir string, now time.Time) error {
+	path := filepath.Join(dir, fileName)
+	name := path + corruptMark + now.UTC().Format("20060102T150405.000000000Z")
+	if err := os.Rename(path, name); err != nil {
+		return err
+	}
+	old := setAside(dir)
+	for len(old) > keepCorrupt {
+		if err := os.Remove(old[0]); err != nil {
+			return err
+		}
+		old = old[1:]
+	}
+	return syncDir(dir)
+}

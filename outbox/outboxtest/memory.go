@@ -1,0 +1,234 @@
+// Package outboxtest holds what tests of the outbox's users need: a queue in memory and a check of the files.
+package outboxtest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"iotagent/outbox"
+)
+
+// Memory is a Queue in memory, with the order and the ids of the real one. It has no quota and makes no gaps. Set Fail to make its
+// Put, Next, Ack, Reject and Sync fail. Use NewMemory.
+type Memory struct {
+	mu      sync.Mutex
+	fail    error
+	closed  bool
+	epoch   uint64
+	seq     [3]uint64
+	queue   [3][]*kept
+	flight  map[outbox.ID]*kept
+	dead    []outbox.DeadLetter
+	changed chan struct{}
+	stats   outbox.Stats
+}
+
+type kept struct {
+	entry outbox.Entry
+	at    time.Time
+}
+
+var _ outbox.Queue = (*Memory)(nil)
+
+// NewMemory returns an empty queue whose messages have the epoch given.
+func NewMemory(epoch uint64) *Memory {
+	return &Memory{epoch: epoch, flight: make(map[outbox.ID]*kept), changed: make(chan struct{})}
+}
+
+// Fail makes every call that returns an error return this one, until Fail(nil). Put then wraps nothing and queues nothing.
+func (m *Memory) Fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = err
+}
+
+func (m *Memory) errLocked() error {
+	if m.closed {
+		return outbox.ErrClosed
+	}
+	return m.fail
+}
+
+func (m *Memory) signalLocked() {
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+// Put implements outbox.Queue.
+func (m *Memory) Put(ctx context.Context, ms ...outbox.Message) ([]outbox.ID, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.errLocked(); err != nil {
+		return nil, err
+	}
+	for i := range ms {
+		if ms[i].Lane > outbox.Bulk {
+			return nil, fmt.Errorf("message %d: no such lane: %s", i, ms[i].Lane)
+		}
+		if len(ms[i].Body) > 256<<10 {
+			return nil, fmt.Errorf("message %d: %w", i, outbox.ErrTooLarge)
+		}
+	}
+	var ids []outbox.ID
+	for _, msg := range ms {
+		m.seq[msg.Lane]++
+		id := outbox.ID{Epoch: m.epoch, Lane: msg.Lane, Seq: m.seq[msg.Lane]}
+		e := outbox.Entry{ID: id, Body: append([]byte{}, msg.Body...), Readings: msg.Readings}
+		m.queue[msg.Lane] = append(m.queue[msg.Lane], &kept{entry: e, at: time.Now().UTC()})
+		m.stats.Put[msg.Lane]++
+		ids = append(ids, id)
+	}
+	if len(ids) > 0 {
+		m.signalLocked()
+	}
+	return ids, nil
+}
+
+// Next implements outbox.Queue.
+func (m *Memory) Next(max, maxBytes int) ([]outbox.Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.errLocked(); err != nil {
+		return nil, err
+	}
+	var out []outbox.Entry
+	for lane := range m.queue {
+		for len(m.queue[lane]) > 0 && len(out) < max {
+			k := m.queue[lane][0]
+			if len(out) > 0 && len(k.entry.Body) > maxBytes {
+				return out, nil
+			}
+			maxBytes -= len(k.entry.Body)
+			out = append(out, k.entry)
+			k.entry.Sent = true
+			m.flight[k.entry.ID] = k
+			m.queue[lane] = m.queue[lane][1:]
+		}
+	}
+	return out, nil
+}
+
+// Ack implements outbox.Queue.
+func (m *Memory) Ack(ids ...outbox.ID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.errLocked(); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if m.flight[id] != nil {
+			delete(m.flight, id)
+			m.stats.Acked[id.Lane]++
+		}
+	}
+	return nil
+}
+
+// Release implements outbox.Queue.
+func (m *Memory) Release(ids ...outbox.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	touched := false
+	for _, id := range ids {
+		k := m.flight[id]
+		if k == nil {
+			continue
+		}
+		delete(m.flight, id)
+		q := m.queue[id.Lane]
+		at, _ := slices.BinarySearchFunc(q, k, func(a, b *kept) int { return int(a.entry.ID.Seq) - int(b.entry.ID.Seq) }) //nolint:gosec // tests queue less
+		m.queue[id.Lane] = slices.Insert(q, at, k)
+		touched = true
+	}
+	if touched && !m.closed {
+		m.signalLocked()
+	}
+}
+
+// Reject implements outbox.Queue.
+func (m *Memory) Reject(id outbox.ID, reason string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.errLocked(); err != nil {
+		return err
+	}
+	k := m.flight[id]
+	if k == nil {
+		return nil
+	}
+	delete(m.flight, id)
+	m.stats.Rejected[id.Lane]++
+	m.dead = append(m.dead, outbox.DeadLetter{
+		ID: id, Body: k.entry.Body, Readings: k.entry.Readings, Reason: reason, At: time.Now().UTC(), Put: k.at,
+	})
+	return nil
+}
+
+// DeadLetters returns up to limit rejected messages, oldest first.
+func (m *Memory) DeadLetters(limit int) ([]outbox.DeadLetter, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.errLocked(); err != nil {
+		return nil, err
+	}
+	return slices.Clone(m.dead[:min(limit, len(m.dead))]), nil
+}
+
+// Changed implements outbox.Queue.
+func (m *Memory) Changed() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.changed
+}
+
+// Sync implements outbox.Queue.
+func (m *Memory) Sync(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.errLocked(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// Stats implements outbox.Queue.
+func (m *Memory) Stats() outbox.Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.stats
+	s.Epoch, s.InFlight, s.Dead = m.epoch, len(m.flight), uint64(len(m.dead))
+	count := func(k *kept) {
+		l := k.entry.ID.Lane
+		s.Queued[l]++
+		s.Bytes[l] += uint64(len(k.entry.Body))
+		if s.Oldest[l].IsZero() || k.at.Before(s.Oldest[l]) {
+			s.Oldest[l] = k.at
+		}
+	}
+	for lane := range m.queue {
+		for _, k := range m.queue[lane] {
+			count(k)
+		}
+	}
+	for _, k := range m.flight {
+		count(k)
+	}
+	return s
+}
+
+// Close implements outbox.Queue. What is queued is forgotten.
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed {
+		m.closed = true
+		close(m.changed)
+	}
+	return nil
+}

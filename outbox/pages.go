@@ -1,0 +1,159 @@
+package outbox
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"slices"
+)
+
+// pages reads a bbolt file with plain reads and checks every bound, so that no damage can make it fault, panic or loop. bbolt itself
+// maps the file and trusts it: a cut file is a SIGBUS, and a bad page a panic or worse.
+//
+// The format (bbolt, internal/common): 16-byte page headers {id u64, flags u16, count u16, overflow u32} in the machine's byte
+// order; two meta pages; branch and leaf elements of 16 bytes that point at their keys relative to themselves.
+type pages struct {
+	r    io.ReaderAt
+	size int64
+	meta meta
+}
+
+type meta struct {
+	root, freelist, high, tx uint64
+}
+
+const (
+	pageHeader  = 16
+	elementLen  = 16
+	flagBranch  = 0x01
+	flagLeaf    = 0x02
+	flagFree    = 0x10
+	bucketFlag  = 0x01
+	metaMagic   = 0xED0CDAED
+	metaVersion = 2
+	maxDepth    = 32
+	maxOverflow = 1 << 16 // pages; 256 MiB in one value
+)
+
+// damage is an error that says the file cannot be trusted.
+type damage struct{ err error }
+
+func (d *damage) Error() string { return d.err.Error() }
+func (d *damage) Unwrap() error { return d.err }
+
+func damaged(format string, a ...any) error { return &damage{fmt.Errorf(format, a...)} }
+
+func isDamage(err error) bool {
+	_, ok := errors.AsType[*damage](err)
+	return ok
+}
+
+// readMetas returns the valid meta pages, newest first. The error is the disk's, never damage.
+func readMetas(r io.ReaderAt) (found []meta, err error) {
+	for i := range int64(2) {
+		var b [pageHeader + 64]byte
+		if _, rerr := r.ReadAt(b[:], i*pageSize); rerr != nil {
+			if !errors.Is(rerr, io.EOF) {
+				err = errors.Join(err, rerr)
+			}
+			continue // the other one may do
+		}
+		m, ne := b[pageHeader:], binary.NativeEndian
+		sum := fnv.New64a()
+		_, _ = sum.Write(m[:56]) // a hash never fails
+		if ne.Uint32(m) != metaMagic || ne.Uint32(m[4:]) != metaVersion || ne.Uint32(m[8:]) != pageSize || ne.Uint64(m[56:]) != sum.Sum64() {
+			continue
+		}
+		found = append(found, meta{root: ne.Uint64(m[16:]), freelist: ne.Uint64(m[32:]), high: ne.Uint64(m[40:]), tx: ne.Uint64(m[48:])})
+	}
+	slices.SortFunc(found, func(a, b meta) int {
+		if a.tx > b.tx {
+			return -1
+		}
+		return 1
+	})
+	return found, err
+}
+
+// page is one page with its overflow, its header checked.
+type page struct {
+	b        []byte
+	flags    uint16
+	count    int
+	overflow uint32
+}
+
+func (p *pages) page(id uint64) (page, error) {
+	var h [pageHeader]byte
+	if id < 2 || id >= p.meta.high || id > uint64(p.size/pageSize) { //nolint:gosec // sizes are positive
+		return page{}, damaged("page %d is outside the file", id)
+	}
+	off := int64(id) * pageSize //nolint:gosec // bounded by the file's size
+	if _, err := p.r.ReadAt(h[:], off); err != nil {
+		return page{}, damaged("page %d: %w", id, err)
+	}
+	pg := page{
+		flags: binary.NativeEndian.Uint16(h[8:]), count: int(binary.NativeEndian.Uint16(h[10:])),
+		overflow: binary.NativeEndian.Uint32(h[12:]),
+	}
+	if binary.NativeEndian.Uint64(h[:]) != id || pg.overflow > maxOverflow || id+uint64(pg.overflow) >= p.meta.high {
+		return page{}, damaged("page %d has a bad header", id)
+	}
+	pg.b = make([]byte, pageSize*(int(pg.overflow)+1))
+	if _, err := p.r.ReadAt(pg.b, off); err != nil {
+		return page{}, damaged("page %d: %w", id, err)
+	}
+	return pg, nil
+}
+
+// element is one of a leaf or branch page; child is set for branches.
+type element struct {
+	key, value []byte
+	bucket     bool
+	child      uint64
+}
+
+// elements returns what stands in a leaf or branch page, without what points outside of it. The error says what was wrong: that, or
+// keys out of order.
+func (pg *page) elements() (es []element, err error) {
+	if pg.flags != flagBranch && pg.flags != flagLeaf {
+		return nil, damaged("page of type %#x where a leaf or branch should be", pg.flags)
+	}
+	n := min(pg.count, (len(pg.b)-pageHeader)/elementLen)
+	if n < pg.count {
+		err = damaged("%d elements do not fit their page", pg.count)
+	}
+	es = make([]element, 0, n)
+	for i := range n {
+		e, ok := pg.element(pageHeader + i*elementLen)
+		if !ok {
+			err = damaged("element %d points outside its page", i)
+			continue
+		}
+		if last := len(es) - 1; last >= 0 && bytes.Compare(es[last].key, e.key) >= 0 {
+			err = damaged("keys out of order in a page")
+		}
+		es = append(es, e)
+	}
+	return es, err
+}
+
+func (pg *page) element(at int) (e element, ok bool) {
+	h, ne := pg.b[at:], binary.NativeEndian
+	var pos, klen, vlen uint64
+	if pg.flags == flagBranch {
+		pos, klen, e.child = uint64(ne.Uint32(h)), uint64(ne.Uint32(h[4:])), ne.Uint64(h[8:])
+	} else {
+		pos, klen, vlen = uint64(ne.Uint32(h[4:])), uint64(ne.Uint32(h[8:])), uint64(ne.Uint32(h[12:]))
+		e.bucket = ne.Uint32(h)&bucketFlag != 0
+	}
+	start := uint64(at) + pos //nolint:gosec // an index of a slice
+	if start+klen+vlen > uint64(len(pg.b)) {
+		return e, false
+	}
+	e.key, e.value = pg.b[start:start+klen], pg.b[start+klen:start+klen+vlen]
+	return e, true
+}
