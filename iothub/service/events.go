@@ -1,0 +1,254 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/Azure/go-amqp"
+
+	"iotagent/internal/backoff"
+)
+
+// Event is one telemetry message.
+type Event struct {
+	Device      string
+	Partition   string
+	Sequence    int64
+	Offset      string
+	Enqueued    time.Time
+	MessageID   string // as text
+	ContentType string
+	Properties  map[string]any // application properties
+	Annotations map[string]any // what the hub stamped
+	Body        []byte
+}
+
+// From is where in each partition to begin. The zero value is the earliest event kept.
+type From struct {
+	// Latest begins after the newest event there is.
+	Latest bool
+	// Sequence begins at this sequence number, when not nil.
+	Sequence *int64
+	// Time begins at the first event enqueued at or after it, when not zero.
+	Time time.Time
+}
+
+// EventsOptions says what to follow.
+type EventsOptions struct {
+	From From
+	// ConsumerGroup defaults to $Default.
+	ConsumerGroup string
+	// Lost hears of a connection that failed and will be made again; nil hears nothing.
+	Lost func(err error, retryIn time.Duration)
+	// Ready is called each time all partitions are attached; nil is allowed.
+	Ready func(partitions int)
+}
+
+// eventCredit is how many events of a partition may be under way.
+const eventCredit = 300
+
+// Events follows the telemetry of every partition: take is called for one event at a time, in order within a partition. It returns nil when ctx is done or take returned
+// false. After a fault each partition goes on behind its last event. Only a refusal of the policy or of the consumer group ends it.
+func (c *Client) Events(ctx context.Context, o *EventsOptions, take func(*Event) (more bool)) error {
+	if o == nil {
+		o = &EventsOptions{}
+	}
+	f := &follower{c: c, o: *o, take: take, last: map[string]int64{}}
+	if f.o.ConsumerGroup == "" {
+		f.o.ConsumerGroup = "$Default"
+	}
+	wait := backoff.Backoff{Floor: 500 * time.Millisecond, Cap: 30 * time.Second}
+	for {
+		started := time.Now()
+		err := f.once(ctx)
+		if ctx.Err() != nil || errors.Is(err, errEnough) {
+			return nil //nolint:nilerr // the caller ended it
+		}
+		if final(err) {
+			return err
+		}
+		if time.Since(started) > time.Minute {
+			wait.Reset()
+		}
+		d := wait.Next()
+		if o.Lost != nil {
+			o.Lost(err, d)
+		}
+		if backoff.Sleep(ctx, d) != nil {
+			return nil //nolint:nilerr // the caller ended it
+		}
+	}
+}
+
+// final errors do not go away by themselves.
+func final(err error) bool {
+	return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrDeviceUnknown)
+}
+
+var errEnough = errors.New("the caller has enough")
+
+// follower is one call of Events: what it has seen survives its connections.
+type follower struct {
+	c    *Client
+	o    EventsOptions
+	mu   sync.Mutex // one take at a time
+	take func(*Event) bool
+	last map[string]int64 // sequence number by partition
+}
+
+// once follows until something fails.
+func (f *follower) once(ctx context.Context) error {
+	conn, entity, err := f.c.telemetryConn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // receiving needs no goodbye
+	partitions, err := readPartitions(ctx, conn, entity)
+	if err != nil {
+		return err
+	}
+	receivers, err := f.attach(ctx, conn, entity, partitions)
+	if err != nil {
+		return err
+	}
+	if f.o.Ready != nil {
+		f.o.Ready(len(receivers))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	for i, rcv := range receivers {
+		wg.Go(func() { cancel(f.follow(ctx, rcv, partitions[i].id)) })
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+func (f *follower) attach(ctx context.Context, conn *amqp.Conn, entity string, partitions []partition) ([]*amqp.Receiver, error) {
+	sess, err := conn.NewSession(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("events: %w", explain(err))
+	}
+	receivers := make([]*amqp.Receiver, len(partitions))
+	for i, p := range partitions {
+		address := entity + "/ConsumerGroups/" + f.o.ConsumerGroup + "/Partitions/" + p.id
+		receivers[i], err = sess.NewReceiver(ctx, address, &amqp.ReceiverOptions{
+			Credit: eventCredit, Filters: []amqp.LinkFilter{amqp.NewSelectorFilter(f.selector(p))},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("events of partition %s: %w", p.id, explain(err))
+		}
+	}
+	return receivers, nil
+}
+
+// selector says from where to read a partition, in the words of Event Hubs.
+func (f *follower) selector(p partition) string {
+	const sequence = "amqp.annotation.x-opt-sequence-number > "
+	last, seen := f.last[p.id]
+	switch from := f.o.From; {
+	case seen:
+		return sequence + quoted(last)
+	case from.Latest:
+		f.last[p.id] = p.last // what comes while we reconnect is not skipped
+		return sequence + quoted(p.last)
+	case from.Sequence != nil:
+		return sequence + quoted(*from.Sequence-1)
+	case !from.Time.IsZero():
+		return "amqp.annotation.x-opt-enqueued-time >= " + quoted(from.Time.UnixMilli())
+	}
+	return "amqp.annotation.x-opt-offset > '-1'"
+}
+
+func quoted(n int64) string { return "'" + strconv.FormatInt(n, 10) + "'" }
+
+func (f *follower) follow(ctx context.Context, rcv *amqp.Receiver, id string) error {
+	for {
+		m, err := rcv.Receive(ctx, nil)
+		if err != nil {
+			return fmt.Errorf("events of partition %s: %w", id, explain(err))
+		}
+		if err := rcv.AcceptMessage(ctx, m); err != nil {
+			return fmt.Errorf("events of partition %s: settle: %w", id, explain(err))
+		}
+		e := newEvent(m, id)
+		f.mu.Lock()
+		if ctx.Err() != nil {
+			f.mu.Unlock()
+			return nil
+		}
+		more := f.take(e)
+		f.last[id] = e.Sequence
+		f.mu.Unlock()
+		if !more {
+			return errEnough
+		}
+	}
+}
+
+// telemetryConn asks the hub where telemetry is read, and connects there.
+func (c *Client) telemetryConn(ctx context.Context) (conn *amqp.Conn, entity string, err error) {
+	hub, err := c.hubConn(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	sess, err := hub.NewSession(ctx, nil)
+	if err != nil {
+		_ = hub.Close() // the reason is err
+		return nil, "", fmt.Errorf("events: %w", explain(err))
+	}
+	_, err = sess.NewReceiver(ctx, "/messages/events/$management", &amqp.ReceiverOptions{Credit: -1})
+	if err == nil { // no redirect: the hub serves telemetry itself
+		return hub, "messages/events", nil
+	}
+	_ = hub.Close() // it has said what it had to say
+	remote, ok := errors.AsType[*amqp.Error](err)
+	if !ok || remote.Condition != amqp.ErrCondLinkRedirect {
+		return nil, "", fmt.Errorf("events: %w", explain(err))
+	}
+	r, err := parseRedirect(remote.Info)
+	if err != nil {
+		return nil, "", err
+	}
+	conn, err = c.eventsConn(ctx, r.hostname, r.addr)
+	return conn, r.entity, err
+}
+
+type redirect struct{ hostname, addr, entity string }
+
+// parseRedirect reads the info map of amqp:link:redirect (AMQP 1.0 part 2, 2.8.18).
+func parseRedirect(info map[string]any) (redirect, error) {
+	text := func(key string) string { s, _ := info[key].(string); return s }
+	u, err := url.Parse(text("address"))
+	if err != nil || u.Host == "" {
+		return redirect{}, fmt.Errorf("events: the hub redirects to %q, which is no address", text("address"))
+	}
+	r := redirect{hostname: text("hostname"), entity: strings.Trim(u.Path, "/")}
+	if r.hostname == "" {
+		r.hostname = u.Hostname()
+	}
+	host, port := text("network-host"), fmt.Sprint(info["port"])
+	if host == "" {
+		host = u.Hostname()
+	}
+	if info["port"] == nil {
+		port = u.Port()
+	}
+	if port == "" {
+		port = defaultPort
+	}
+	r.addr = net.JoinHostPort(host, port)
+	for _, tail := range []string{"/$management", "/consumergroups/"} {
+		if i := strings.Index(strings.ToLower(r.entity), tail); i >= 0 {
+			r.entity = r.entity[:i]
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,116 @@
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/Azure/go-amqp"
+)
+
+// Ack says which outcomes the hub reports as feedback.
+type Ack string
+
+// The values of the property iothub-ack.
+const (
+	AckNone     Ack = "none"
+	AckPositive Ack = "positive"
+	AckNegative Ack = "negative"
+	AckFull     Ack = "full"
+)
+
+// Command is one cloud-to-device message.
+type Command struct {
+	// ID is the message-id; NewID makes one. Required for feedback.
+	ID string
+	// CorrelationID and Subject are optional.
+	CorrelationID, Subject string
+	// Expires is the absolute expiry time; zero leaves it to the hub (1 h by default).
+	Expires time.Time
+	// Ack asks for feedback; "" means none.
+	Ack Ack
+	// Properties are application properties; "command" names the command for iotagent.
+	Properties map[string]string
+	// Body is the JSON object of arguments, or empty.
+	Body []byte
+}
+
+// NewID returns a random message-id.
+func NewID() string { return rand.Text() }
+
+const (
+	sendAddress = "/messages/devicebound"
+	maxCommand  = 64 << 10
+)
+
+// Send queues a command for a device and returns when the hub has it. The error wraps ErrDeviceUnknown, ErrQueueFull, ErrThrottled or
+// ErrUnauthorized where one applies.
+func (c *Client) Send(ctx context.Context, device string, cmd *Command) error {
+	if len(cmd.Body) > maxCommand {
+		return fmt.Errorf("send to %s: the body has %d bytes; a command holds %d at most", device, len(cmd.Body), maxCommand)
+	}
+	conn, err := c.hubConn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // the outcome is known by then
+	sess, err := conn.NewSession(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("send to %s: %w", device, explain(err))
+	}
+	snd, err := sess.NewSender(ctx, sendAddress, nil)
+	if err != nil {
+		return fmt.Errorf("send to %s: %w", device, explain(err))
+	}
+	receipt, err := snd.SendWithReceipt(ctx, cmd.message(device), nil)
+	if err != nil {
+		return fmt.Errorf("send to %s: %w", device, explain(err))
+	}
+	state, err := receipt.Wait(ctx)
+	if err != nil {
+		return fmt.Errorf("send to %s: the hub's answer was lost; it may have the command: %w", device, explain(err))
+	}
+	return settled(device, state)
+}
+
+func settled(device string, state amqp.DeliveryState) error {
+	switch s := state.(type) {
+	case *amqp.StateAccepted:
+		return nil
+	case *amqp.StateRejected:
+		if s.Error != nil {
+			return fmt.Errorf("send to %s: refused: %w", device, explain(s.Error))
+		}
+		return fmt.Errorf("send to %s: refused by the hub without a reason", device)
+	}
+	return errors.New("send to " + device + ": given back by the hub; try again")
+}
+
+func (cmd *Command) message(device string) *amqp.Message {
+	to := "/devices/" + url.PathEscape(device) + "/messages/devicebound"
+	m := &amqp.Message{
+		Properties:            &amqp.MessageProperties{MessageID: cmd.ID, To: &to},
+		ApplicationProperties: map[string]any{},
+		Data:                  [][]byte{cmd.Body},
+	}
+	if cmd.CorrelationID != "" {
+		m.Properties.CorrelationID = cmd.CorrelationID
+	}
+	if cmd.Subject != "" {
+		m.Properties.Subject = &cmd.Subject
+	}
+	if !cmd.Expires.IsZero() {
+		t := cmd.Expires.UTC()
+		m.Properties.AbsoluteExpiryTime = &t
+	}
+	if cmd.Ack != "" {
+		m.ApplicationProperties["iothub-ack"] = string(cmd.Ack)
+	}
+	for k, v := range cmd.Properties {
+		m.ApplicationProperties[k] = v
+	}
+	return m
+}

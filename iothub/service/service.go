@@ -1,0 +1,146 @@
+// Package service is the cloud side of Azure IoT Hub over AMQP 1.0: it sends commands to devices, receives the feedback of their outcomes
+// and follows telemetry. It serves hubctl; iotagent does not use it.
+package service
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/Azure/go-amqp"
+
+	"iotagent/iothub/sas"
+)
+
+// Options says which hub to serve.
+type Options struct {
+	// Connection is a service connection string: HostName (a port is allowed), SharedAccessKeyName, SharedAccessKey.
+	Connection sas.ConnectionString
+	// TLS holds the roots; nil means the system's. The server name is set by the package.
+	TLS *tls.Config
+	// Dial makes the transport, TLS included; nil dials TCP with TLS. Tests pass an in-memory pipe.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Now is the clock that tokens expire by; default time.Now.
+	Now func() time.Time
+}
+
+// Client talks to one hub. It opens connections as its calls need them; a call that fails leaves nothing open. It may be used concurrently.
+type Client struct {
+	o    Options
+	host string // without the port
+	addr string // to dial
+}
+
+// tokenLife is how long a connection made with a token may last: it is bound to it (SASL PLAIN).
+const tokenLife = 24 * time.Hour
+
+// defaultPort is AMQP over TLS.
+const defaultPort = "5671"
+
+// New checks the options; it does no I/O.
+func New(o *Options) (*Client, error) {
+	c := &Client{o: *o}
+	if c.o.Now == nil {
+		c.o.Now = time.Now
+	}
+	cs := c.o.Connection
+	switch {
+	case cs.HostName == "":
+		return nil, errors.New("connection string: HostName is missing")
+	case cs.SharedAccessKeyName == "" || cs.Key.IsZero():
+		return nil, errors.New("connection string: this is not a service's (SharedAccessKeyName and SharedAccessKey are missing); the portal shows it under shared access policies, hubsim writes service.connection-string")
+	}
+	c.host, c.addr = splitAddr(cs.HostName)
+	return c, nil
+}
+
+// splitAddr returns the name and the address to dial of a host with an optional port.
+func splitAddr(hostport string) (host, addr string) {
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host, port = hostport, defaultPort
+	}
+	return host, net.JoinHostPort(host, port)
+}
+
+// Host returns the hub's name.
+func (c *Client) Host() string { return c.host }
+
+// hubConn opens a connection to the hub itself, with the policy's token (Microsoft, "Communicate with your IoT hub by using the AMQP protocol").
+func (c *Client) hubConn(ctx context.Context) (*amqp.Conn, error) {
+	short, _, _ := strings.Cut(c.host, ".")
+	token := c.o.Connection.Key.Token(c.host, c.o.Now().Add(tokenLife), c.o.Connection.SharedAccessKeyName)
+	user := c.o.Connection.SharedAccessKeyName + "@sas.root." + short
+	return c.open(ctx, c.host, c.addr, amqp.SASLTypePlain(user, token))
+}
+
+// eventsConn opens a connection to the Event Hubs-compatible endpoint that a redirect named. There the policy's name and key are
+// the user and the password themselves.
+func (c *Client) eventsConn(ctx context.Context, host, addr string) (*amqp.Conn, error) {
+	cs := c.o.Connection
+	return c.open(ctx, host, addr, amqp.SASLTypePlain(cs.SharedAccessKeyName, cs.Key.Text()))
+}
+
+func (c *Client) open(ctx context.Context, host, addr string, auth amqp.SASLType) (*amqp.Conn, error) {
+	raw, err := c.dial(ctx, host, addr)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+	}
+	conn, err := amqp.NewConn(ctx, raw, &amqp.ConnOptions{HostName: host, SASLType: auth})
+	if err != nil {
+		_ = raw.Close() // the reason is err
+		return nil, fmt.Errorf("open %s: %w", addr, explain(err))
+	}
+	return conn, nil
+}
+
+func (c *Client) dial(ctx context.Context, host, addr string) (net.Conn, error) {
+	if c.o.Dial != nil {
+		return c.o.Dial(ctx, addr)
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.o.TLS != nil {
+		cfg = c.o.TLS.Clone()
+	}
+	cfg.ServerName = host
+	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 25 * time.Second}, Config: cfg}
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+// Errors that callers tell apart; they are wrapped with the hub's own words.
+var (
+	// ErrDeviceUnknown: the hub has no such device.
+	ErrDeviceUnknown = errors.New("no such device")
+	// ErrQueueFull: fifty commands wait for the device already.
+	ErrQueueFull = errors.New("the device's command queue is full")
+	// ErrThrottled: the hub wants fewer requests.
+	ErrThrottled = errors.New("throttled by the hub")
+	// ErrUnauthorized: the policy's key is wrong or has not the right.
+	ErrUnauthorized = errors.New("not authorized")
+)
+
+// explain wraps an AMQP error with the sentinel of its condition (Microsoft, "Understand and resolve Azure IoT Hub errors").
+func explain(err error) error {
+	if strings.Contains(err.Error(), "auth failed with code") { // go-amqp has no type for a SASL outcome
+		return fmt.Errorf("%w: the hub refused the policy's key: %w", ErrUnauthorized, err)
+	}
+	remote, ok := errors.AsType[*amqp.Error](err)
+	if !ok {
+		return err
+	}
+	switch remote.Condition {
+	case amqp.ErrCondNotFound:
+		return fmt.Errorf("%w: %w", ErrDeviceUnknown, err)
+	case amqp.ErrCondResourceLimitExceeded:
+		return fmt.Errorf("%w: %w", ErrQueueFull, err)
+	case "com.microsoft:device-container-throttled", "com.microsoft:server-busy":
+		return fmt.Errorf("%w: %w", ErrThrottled, err)
+	case amqp.ErrCondUnauthorizedAccess:
+		return fmt.Errorf("%w: %w", ErrUnauthorized, err)
+	}
+	return err
+}
