@@ -1,0 +1,110 @@
+// Package cli is what the three programs share as command lines: exit statuses, one line for an error, one for the hint,
+// and signals.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"iotagent/internal/version"
+)
+
+// Exit statuses.
+const (
+	OK     = 0
+	Failed = 1  // at run time: hub, disk, another daemon holds the state
+	Config = 78 // the configuration, an unreadable secret included (EX_CONFIG of sysexits.h)
+	Usage  = 80 // the command line
+)
+
+// Failure is an error with an exit status and advice.
+type Failure struct {
+	// Status is the exit status; 0 means Failed.
+	Status int
+	// Hint says what to do next; may be "".
+	Hint string
+	// Err is what is printed.
+	Err error
+}
+
+// Error returns the text of Err.
+func (f *Failure) Error() string { return f.Err.Error() }
+
+// Unwrap returns Err.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Fail wraps err, nil stays nil.
+func Fail(status int, err error, hint string) error {
+	if err == nil {
+		return nil
+	}
+	return &Failure{Status: status, Hint: hint, Err: err}
+}
+
+// Name is the program's.
+type Name string
+
+// IO is what a command reads and writes.
+type IO struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Run parses args into model (a pointer to a kong struct whose commands have Run(ctx, IO) error methods, both bound), runs the
+// command and returns the exit status. Help is printed to stdout, everything else that is wrong to stderr.
+func Run(ctx context.Context, name, description string, args []string, model any, std IO, more ...kong.Option) int {
+	options := append([]kong.Option{
+		kong.Name(name), kong.Description(description), kong.Writers(std.Out, std.Err),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Vars{"version": version.String()},
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std), kong.Bind(Name(name)),
+	}, more...)
+	parser, err := kong.New(model, options...)
+	if err != nil {
+		return report(std.Err, name, err)
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		return report(std.Err, name, Fail(Usage, err, fmt.Sprintf("%s --help lists the commands and flags", name)))
+	}
+	return report(std.Err, name, command.Run())
+}
+
+// report prints err as `name: …` and `hint: …`, and returns its exit status. Several lines of an error stay several lines.
+func report(w io.Writer, name string, err error) int {
+	if err == nil {
+		return OK
+	}
+	status, hint := Failed, ""
+	if f, ok := errors.AsType[*Failure](err); ok {
+		hint = f.Hint
+		if f.Status != 0 {
+			status = f.Status
+		}
+	}
+	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
+		fmt.Fprintf(w, "%s: %s\n", name, line)
+	}
+	if hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", hint)
+	}
+	return status
+}
+
+// Std returns the process's own streams.
+func Std() IO { return IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr} }
+
+// Interrupted returns a context that ends at the first SIGINT or SIGTERM. A second one ends the process at once, as it would without us.
+func Interrupted(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
