@@ -23,9 +23,16 @@ type block struct {
 	t    *table
 	path string
 	ps   *problems
+	// guessed are the keys that the decoder suggested in place of unknown ones.
+	guessed map[string]bool
 }
 
-func (b *block) bad(key, msg string) { b.ps.add(b.t.place(key), b.path+"."+key, msg) }
+// bad records what is wrong with a key. A key that is not there, but probably misspelt, was reported as that.
+func (b *block) bad(key, msg string) {
+	if full := b.path + "." + key; b.t.has(key) || !b.guessed[full] {
+		b.ps.add(b.t.place(key), full, msg)
+	}
+}
 
 // list decodes the blocks of one kind. Pick makes the configuration of a type, nil when there is none of that name;
 // common is called for each block to get the struct of the common keys, done when both are filled.
@@ -34,7 +41,7 @@ func (l *loader) list(d *decoder, kind string, blocks []*value, types []string,
 ) {
 	names := map[string]pos{}
 	for _, v := range blocks {
-		b := &block{t: v.table, path: kind, ps: l.ps}
+		b := &block{t: v.table, path: kind, ps: l.ps, guessed: d.guessed}
 		l.name(b, names)
 		com, cfg := common(), configured(nil)
 		if typ, ok := l.typ(b, types); ok {
@@ -77,7 +84,7 @@ func (l *loader) name(b *block, names map[string]pos) {
 	case e.val.kind != kindText:
 		return // decoding says so
 	case !validName(e.val.text):
-		b.bad("name", `want 1 to 64 letters (a to z), digits, "-", "_" or "."`)
+		b.bad("name", `want 1 to 64 letters, digits, "-", "_" or "."`)
 		return
 	}
 	kind := b.path

@@ -21,7 +21,7 @@ func (l *loader) bad(key, msg string) { l.ps.add(l.root.place(key), key, msg) }
 
 // missing reports a key that must be there, unless it may have been on a line that could not be read.
 func (l *loader) missing(key, msg string) {
-	if !l.damaged {
+	if !l.damaged && !l.guessed[key] {
 		l.bad(key, msg)
 	}
 }
@@ -76,19 +76,24 @@ func (l *loader) checkFlash() {
 // checkSource checks that exactly one source says where to connect, and that nothing contradicts it.
 func (l *loader) checkSource() {
 	sources := []string{"connection_string_file", "connection_string", "host"}
-	var source string
+	source, guessed := "", l.guessed[".hub"]
 	for _, key := range sources {
+		guessed = guessed || l.guessed["hub."+key]
+	}
+	for _, e := range l.hub().entries {
 		switch {
-		case !l.has("hub." + key):
+		case !slices.Contains(sources, e.name):
 		case source == "":
-			source = key
+			source = e.name
 		default:
-			l.excludes(source, key)
+			l.excludes(source, e.name)
 		}
 	}
 	switch source {
 	case "":
-		l.missing("hub", "want connection_string_file, or connection_string, or host with device_id and key_file")
+		if !guessed {
+			l.missing("hub", "where to connect is missing: want connection_string_file, or connection_string, or host with device_id and key_file")
+		}
 	case "host":
 		if !l.has("hub.device_id") {
 			l.missing("hub.device_id", "is missing beside host")
@@ -105,6 +110,14 @@ func (l *loader) checkSource() {
 	}
 }
 
+// hub returns the merged [hub], an empty table when there is none.
+func (l *loader) hub() *table {
+	if e := l.root.get("hub"); e != nil && e.val.kind == kindTable {
+		return e.val.table
+	}
+	return &table{at: l.root.at}
+}
+
 func (l *loader) x509() bool { return l.file.Hub.Auth == AuthX509 }
 
 // checkAuth checks that the files of the chosen way to prove who we are, and no others, are named.
@@ -118,8 +131,8 @@ func (l *loader) checkAuth() {
 		if !key {
 			l.missing("hub.private_key_file", `is missing beside auth = "x509"`)
 		}
-		if l.has("hub.key_file") {
-			l.excludes("auth", "key_file")
+		if e := l.hub().get("key_file"); e != nil {
+			l.ps.add(e.at, "hub.key_file", `is not used with auth = "x509", at `+l.hub().get("auth").at.in(e.at.src)+"; take one of them out")
 		}
 	case cert || key:
 		// A connection string may still say x509=true, which decides when the file says nothing.
@@ -140,11 +153,7 @@ func first(cond bool, yes, no string) string {
 
 // excludes reports the later of two keys of [hub] that contradict each other, citing the other.
 func (l *loader) excludes(a, b string) {
-	t := l.root.get("hub").val.table
-	ea, eb := t.get(a), t.get(b)
-	if ea == nil || eb == nil {
-		return
-	}
+	ea, eb := l.hub().get(a), l.hub().get(b)
 	if ea.at.src == eb.at.src && ea.at.off > eb.at.off {
 		a, b, ea, eb = b, a, eb, ea
 	}

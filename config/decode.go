@@ -21,6 +21,8 @@ type decoder struct {
 	ps *problems
 	// home says where else a key belongs: `belongs in [outbox]`; "" when nowhere.
 	home func(path, key string) string
+	// guessed collects the full keys that were suggested for unknown ones.
+	guessed map[string]bool
 }
 
 // table sets the fields of dsts, pointers to structs that share the keys of one table between them. What the table does not say keeps its value.
@@ -53,8 +55,12 @@ func (d *decoder) unknown(e *entry, path string, known []string) {
 	}
 	switch s := suggest(e.name, known); {
 	case s != "" && plain(s) == plain(e.name), home == "":
+		d.guessed[path+"."+s] = true
 		d.ps.add(e.at, key, what+didYouMean(e.name, known))
 	default:
+		if path == "" {
+			d.guessed["hub."+e.name] = true
+		}
 		d.ps.add(e.at, key, what+" here; it "+home)
 	}
 }

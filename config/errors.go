@@ -96,7 +96,7 @@ func (ps *problems) file(name string) {
 func (ps *problems) add(at pos, key, msg string) {
 	e := newError(at, key, msg)
 	if !slices.ContainsFunc(ps.found, func(o *Error) bool {
-		return o.File == e.File && o.Line == e.Line && o.Column == e.Column && o.Key == e.Key
+		return o.File == e.File && o.Line == e.Line && o.Column == e.Column && (o.Key == e.Key || o.Key == "")
 	}) {
 		ps.found = append(ps.found, e)
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -19,6 +20,7 @@ type loader struct {
 	sensors, commands []*value
 	// damaged is set when a file could not be read whole; then nothing is called missing.
 	damaged bool
+	guessed map[string]bool
 }
 
 func newLoader(path string, o *Options) *loader {
@@ -33,7 +35,7 @@ func newLoader(path string, o *Options) *loader {
 // fail records an error about a file as a whole.
 func (l *loader) fail(err error) {
 	l.damaged = true
-	if e, ok := err.(*Error); ok { //nolint:errorlint // readFile and dropIns return no other, never wrapped
+	if e, ok := errors.AsType[*Error](err); ok {
 		l.ps.file(e.File)
 		l.ps.found = append(l.ps.found, e)
 		return
@@ -109,13 +111,14 @@ func (l *loader) merge(t, later *table, path string) {
 
 // finish decodes and judges the merged whole.
 func (l *loader) finish() (*File, error) {
-	d := &decoder{ps: l.ps, home: l.home}
+	d := &decoder{ps: l.ps, home: l.home, guessed: map[string]bool{}}
 	known := fieldSet{byKey: map[string]reflect.Value{}}
 	known.add(reflect.ValueOf(l.file).Elem())
 	known.keys = append(known.keys, "sensor", "command")
 	d.fields(l.root, "", known)
 	l.decodeSensors(d)
 	l.decodeCommands(d)
+	l.guessed = d.guessed
 	l.check()
 	if len(l.ps.found) > 0 {
 		return nil, l.ps.sorted(l.ps.found)

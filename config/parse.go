@@ -19,7 +19,7 @@ const maxSyntax = 20
 func parse(src *source, ps *problems) (root *table, whole bool) {
 	root = &table{at: pos{src, 0}}
 	b := &builder{src: src, ps: ps, p: &unstable.Parser{}}
-	cur, path := root, ""
+	cur, path, before := root, "", len(ps.found)
 	for range maxSyntax {
 		done := b.base
 		b.p.Reset(src.text[b.base:])
@@ -38,7 +38,7 @@ func parse(src *source, ps *problems) (root *table, whole bool) {
 			if b.base > 0 {
 				return root, false
 			}
-			conforms(src, ps)
+			conforms(src, ps, len(ps.found) > before)
 			return root, true
 		}
 		bad := b.mistake(done, path)
@@ -55,7 +55,8 @@ func parse(src *source, ps *problems) (root *table, whole bool) {
 }
 
 // conforms has the library's own decoder judge what the tree took, for the rules that only it knows. It stops at the first mistake.
-func conforms(src *source, ps *problems) {
+// Known says that the tree has mistakes in it already.
+func conforms(src *source, ps *problems, known bool) {
 	var loose map[string]any
 	err := toml.Unmarshal(src.text, &loose)
 	if err == nil {
@@ -67,9 +68,11 @@ func conforms(src *source, ps *problems) {
 		line, column := de.Position()
 		at.off = src.offset(line, column)
 	}
-	if !ps.on(at) {
-		ps.add(at, "", inWords(strings.TrimPrefix(err.Error(), "toml: ")))
+	msg := strings.TrimPrefix(err.Error(), "toml: ")
+	if ps.on(at) || known && strings.Contains(msg, "already") {
+		return // the tree has said so, and better
 	}
+	ps.add(at, "", inWords(msg))
 }
 
 // offset is the inverse of the library's positions, which count bytes.
@@ -110,10 +113,17 @@ func (b *builder) mistake(done int, path string) mistaken {
 	start := min(skipBlank(text, done), stop)
 	line, _, _ := strings.Cut(string(text[start:]), "\n")
 	key, written, assigned := strings.Cut(line, "=")
+	if strings.HasPrefix(line, "[") {
+		assigned = false
+	}
 	msg, at := inWords(b.p.Error().Error()), stop
 	if assigned {
-		if better := unquoted(b.p.Error().Error(), strings.TrimSpace(written)); better != "" {
-			msg, at = better, min(b.afterEquals(start+len(key)), len(text)-1)
+		better := unquoted(b.p.Error().Error(), strings.TrimSpace(written))
+		if better != "" {
+			msg = better
+		}
+		if better != "" || stop > start+len(line) {
+			at = min(b.afterEquals(start+len(key)), len(text)-1)
 		}
 	}
 	if key = strings.TrimSpace(key); assigned && smallKey().MatchString(key) {
@@ -168,7 +178,7 @@ func skipBlank(text []byte, off int) int {
 func smallKey() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9_-]{1,40}$`) }
 
 func beginning() *regexp.Regexp {
-	return regexp.MustCompile(`^[ \t]*([A-Za-z0-9_-]+[ \t]*=|\[\[?[ \t]*[A-Za-z])`)
+	return regexp.MustCompile(`^[ \t]*(=|\[|[A-Za-z0-9_."'-]+[ \t]*=|[A-Za-z0-9_.-]+[ \t]+["'0-9])`)
 }
 
 // join returns the dotted key of a name below a path.
@@ -183,6 +193,9 @@ func join(path, name string) string {
 // shownKey returns a key as a message may print it.
 func shownKey(name string) string {
 	const most = 64
+	if name == "" {
+		return `""`
+	}
 	if r := []rune(name); len(r) > most {
 		name = string(r[:most]) + "…"
 	}

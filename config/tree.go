@@ -95,8 +95,8 @@ type builder struct {
 	p    *unstable.Parser
 }
 
-// value converts a node; at is where it stands, for those kinds of nodes that do not know.
-func (b *builder) value(n *unstable.Node, at pos) *value {
+// value converts a node; at is where it stands, for those kinds of nodes that do not know, and path its key.
+func (b *builder) value(n *unstable.Node, at pos, path string) *value {
 	if n.Raw.Length > 0 {
 		at = b.at(n)
 	}
@@ -113,13 +113,13 @@ func (b *builder) value(n *unstable.Node, at pos) *value {
 	case unstable.Array:
 		v.kind = kindArray
 		for it := n.Children(); it.Next(); {
-			v.list = append(v.list, b.value(it.Node(), at))
+			v.list = append(v.list, b.value(it.Node(), at, path))
 		}
 	case unstable.InlineTable:
 		v.kind = kindTable
 		v.table = &table{at: at, inline: true}
 		for it := n.Children(); it.Next(); {
-			b.keyValue(v.table, "", it.Node())
+			b.keyValue(v.table, path, it.Node())
 		}
 	default:
 		v.kind = kindTime
@@ -155,9 +155,10 @@ func (b *builder) keyValue(t *table, path string, n *unstable.Node) {
 			return
 		}
 	}
-	v := b.value(n.Value(), pos{b.src, b.afterEquals(last.end)})
+	path = join(path, last.name)
+	v := b.value(n.Value(), pos{b.src, b.afterEquals(last.end)}, path)
 	if old := t.get(last.name); old != nil {
-		b.ps.add(last.at, join(path, last.name), "stands here for the second time; the first is at "+old.at.in(b.src))
+		b.ps.add(last.at, path, "stands here for the second time; the first is at "+old.at.in(b.src))
 		return
 	}
 	t.entries = append(t.entries, &entry{name: last.name, at: last.at, val: v})

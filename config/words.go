@@ -23,12 +23,13 @@ func inWords(msg string) string {
 		{"after inline table", `the table in braces lacks a "," or its closing "}"`},
 		{"inline table is incomplete", `the table in braces lacks its closing "}"`},
 		{"unexpected comma", `a comma too many`},
+		{"expected value but got U+002C", `a comma too many`},
 		{"leading zeroes", `a number must not begin with 0 (hexadecimal begins with 0x)`},
 		{"too large to fit", `the number is too large`},
 		{"carriage return", `a carriage return without a line feed; save the file with Unix or Windows line ends`},
 		{"U+000D", `a carriage return without a line feed; save the file with Unix or Windows line ends`},
 		{"control characters", `a control character; take it out`},
-		{"expected newline", `nothing may follow the value on its line`},
+		{"expected newline", `nothing more may stand on this line`},
 		{"expected value, not end", `the value is missing`},
 	} {
 		if strings.Contains(msg, w.has) {
@@ -52,6 +53,8 @@ func unquoted(msg, written string) string {
 		return "the value is missing"
 	case !quotable || strings.ContainsAny(written[:1], `"'[{`):
 		return ""
+	case followed().MatchString(written):
+		return ""
 	case measure().MatchString(written):
 		return `want it in quotes: "` + written + `"`
 	}
@@ -61,5 +64,8 @@ func unquoted(msg, written string) string {
 	}
 	return `text must stand in quotes: "…"`
 }
+
+// followed is a number with something behind it that is no part of it.
+func followed() *regexp.Regexp { return regexp.MustCompile(`^[+-]?[0-9][0-9_.]*[ \t]*[,;]`) }
 
 func measure() *regexp.Regexp { return regexp.MustCompile(`^[0-9][0-9.]{0,9} ?[a-zA-Z]{1,7}$`) }
