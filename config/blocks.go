@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"iotagent/internal/quantity"
@@ -27,49 +28,44 @@ type block struct {
 	guessed map[string]bool
 }
 
-// bad records what is wrong with a key. A key that is not there, but probably misspelt, was reported as that.
+// bad records what is wrong with a key. A key that is not there, but probably misspelled, was reported as that.
 func (b *block) bad(key, msg string) {
 	if full := b.path + "." + key; b.t.has(key) || !b.guessed[full] {
 		b.ps.add(b.t.place(key), full, msg)
 	}
 }
 
-// list decodes the blocks of one kind. Pick makes the configuration of a type, nil when there is none of that name;
-// common is called for each block to get the struct of the common keys, done when both are filled.
-func (l *loader) list(d *decoder, kind string, blocks []*value, types []string,
-	pick func(typ string) configured, common func() any, done func(b *block, common any, cfg configured),
+// decodeBlocks decodes the blocks of one kind into structs of the common keys, C, and of the type's own, which pick makes for one of types.
+// Done is called for each with both filled in; what is wrong with them it reports.
+func decodeBlocks[C any, K configured](l *loader, d *decoder, kind string, blocks []*value, types []string,
+	pick func(i int) K, done func(b *block, common C, cfg K),
 ) {
 	names := map[string]pos{}
 	for _, v := range blocks {
 		b := &block{t: v.table, path: kind, ps: l.ps, guessed: d.guessed}
 		l.name(b, names)
-		com, cfg := common(), configured(nil)
-		if typ, ok := l.typ(b, types); ok {
-			cfg = pick(typ)
-		}
-		if cfg == nil {
-			l.lenient(d, b, com)
+		var common C
+		i := l.typ(b, types)
+		if i < 0 {
+			l.lenient(d, b, &common)
 			continue
 		}
-		d.table(b.t, b.path, com, cfg)
-		done(b, com, cfg)
+		cfg := pick(i)
+		d.table(b.t, b.path, &common, cfg)
+		done(b, common, cfg)
 		cfg.Validate(b.bad)
 	}
 }
 
 // lenient decodes only the common keys of a block whose type is not known: whose keys the others are cannot be said.
-func (l *loader) lenient(d *decoder, b *block, com any) {
-	known := map[string]bool{}
-	for _, key := range keysOf(com) {
-		known[key] = true
-	}
+func (l *loader) lenient(d *decoder, b *block, common any) {
 	some := &table{at: b.t.at}
-	for _, e := range b.t.entries {
-		if known[e.name] {
-			some.entries = append(some.entries, e)
+	for _, key := range keysOf(common) {
+		if e := b.t.get(key); e != nil {
+			some.add(e)
 		}
 	}
-	d.table(some, b.path, com)
+	d.table(some, b.path, common)
 }
 
 // name checks a block's name, and calls the block by it from here on.
@@ -98,25 +94,23 @@ func (l *loader) name(b *block, names map[string]pos) {
 
 func validName(s string) bool { return regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`).MatchString(s) }
 
-// typ returns a block's type when it is one of those known.
-func (l *loader) typ(b *block, types []string) (string, bool) {
+// typ returns the index of a block's type among those known, -1 when it is none of them.
+func (l *loader) typ(b *block, types []string) int {
 	e := b.t.get("type")
 	if e == nil {
 		if !l.damaged {
 			b.bad("type", "is missing"+didYouMean("", types))
 		}
-		return "", false
+		return -1
 	}
 	if e.val.kind != kindText {
-		return "", false // decoding says so
+		return -1 // decoding says so
 	}
-	for _, t := range types {
-		if t == e.val.text {
-			return t, true
-		}
+	i := slices.Index(types, e.val.text)
+	if i < 0 {
+		b.bad("type", fmt.Sprintf("unknown type %q", shorten(e.val.text))+didYouMean(e.val.text, types))
 	}
-	b.bad("type", fmt.Sprintf("unknown type %q", shorten(e.val.text))+didYouMean(e.val.text, types))
-	return "", false
+	return i
 }
 
 // within checks a duration that the block says, and sets the default of one that it does not say.

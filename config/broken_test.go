@@ -49,7 +49,7 @@ func testBroken(t *testing.T, name string) {
 	}
 	golden := strings.TrimSuffix(name, ".toml") + ".golden"
 	if update() {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil { //nolint:gosec // test data
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -163,9 +163,15 @@ func (l *loader) excludes(a, b string) {
 // checkHubValues checks texts without repeating them: a secret may have landed on the wrong line.
 func (l *loader) checkHubValues(h *Hub) {
 	for _, v := range [...]struct{ key, text string }{
-		{"connection_string_file", h.ConnectionStringFile}, {"connection_string", h.ConnectionString.Text()},
-		{"host", h.Host}, {"device_id", h.DeviceID}, {"module_id", h.ModuleID}, {"key_file", h.KeyFile}, {"ca_file", h.CAFile},
-		{"cert_file", h.CertFile}, {"private_key_file", h.PrivateKeyFile},
+		{"connection_string_file", h.ConnectionStringFile},
+		{"connection_string", h.ConnectionString.Text()},
+		{"host", h.Host},
+		{"device_id", h.DeviceID},
+		{"module_id", h.ModuleID},
+		{"key_file", h.KeyFile},
+		{"ca_file", h.CAFile},
+		{"cert_file", h.CertFile},
+		{"private_key_file", h.PrivateKeyFile},
 	} {
 		key := "hub." + v.key
 		switch {
@@ -210,7 +216,11 @@ func (l *loader) oneOf(key, got string, known, later []string) {
 }
 
 func choice(known []string, got string) string {
-	msg := fmt.Sprintf("want %s, got %q", oneOf(known), shorten(got))
+	const longest = 24 // longer is no slip, and may be a secret on the wrong line
+	if len(got) > longest {
+		return "want " + oneOf(known) + ", got something else"
+	}
+	msg := fmt.Sprintf("want %s, got %q", oneOf(known), got)
 	if s := suggest(got, known); s != "" {
 		msg += `; did you mean "` + s + `"?`
 	}

@@ -18,7 +18,7 @@ import (
 type Credentials struct {
 	// Host is the hub's name, without a port; tokens are made for it.
 	Host string
-	// Gateway, with an optional port, is dialled in place of Host; "" for none.
+	// Gateway, with an optional port, takes the place of Host in dialing; "" for none.
 	Gateway string
 	// Port to dial when Gateway names none; 0 means the default.
 	Port int

@@ -191,7 +191,7 @@ func describe(v *value) string {
 	case kindText:
 		return "text in quotes"
 	case kindInteger, kindFloat, kindBool:
-		return v.text
+		return shorten(v.text)
 	case kindArray:
 		if v.blocks {
 			return "a block in [[two brackets]]"
@@ -219,7 +219,7 @@ func (d *decoder) integer(v *value, path string, dst reflect.Value) {
 	n, err := strconv.ParseInt(strings.ReplaceAll(decimal(v.text), "_", ""), 0, 64)
 	switch {
 	case err != nil || n < low || n > high:
-		d.ps.add(v.at, path, fmt.Sprintf("want a whole number from %d to %d, got %s", low, high, v.text))
+		d.ps.add(v.at, path, fmt.Sprintf("want a whole number from %d to %d, got %s", low, high, shorten(v.text)))
 	case dst.CanUint():
 		dst.SetUint(uint64(n)) //nolint:gosec // n is in range
 	default:
@@ -245,7 +245,7 @@ func (d *decoder) float(v *value, path string, dst reflect.Value) {
 		f, err = float64(n), nil
 	}
 	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
-		d.ps.add(v.at, path, "want a finite number, got "+v.text)
+		d.ps.add(v.at, path, "want a finite number, got "+shorten(v.text))
 		return
 	}
 	dst.SetFloat(f)

@@ -76,6 +76,9 @@ func (p pos) in(src *source) string {
 	return p.src.name + ":" + strconv.Itoa(line)
 }
 
+// maxProblems is more than a person reads; what comes behind shows when the first are mended.
+const maxProblems = 300
+
 // problems gathers mistakes in any order.
 type problems struct {
 	found    Errors
@@ -94,6 +97,9 @@ func (ps *problems) file(name string) {
 
 // add records a mistake at a place. A second one about the same key at the same place is dropped: it follows from the first.
 func (ps *problems) add(at pos, key, msg string) {
+	if len(ps.found) == maxProblems {
+		return
+	}
 	e := newError(at, key, msg)
 	if !slices.ContainsFunc(ps.found, func(o *Error) bool {
 		return o.File == e.File && o.Line == e.Line && o.Column == e.Column && (o.Key == e.Key || o.Key == "")

@@ -100,7 +100,7 @@ func (l *loader) merge(t, later *table, path string) {
 		old := t.get(e.name)
 		switch {
 		case old == nil:
-			t.entries = append(t.entries, e)
+			t.add(e)
 		case old.val.kind == kindTable && e.val.kind == kindTable:
 			l.merge(old.val.table, e.val.table, join(path, e.name))
 		default:

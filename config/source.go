@@ -14,7 +14,7 @@ import (
 )
 
 // maxFile bounds a configuration file; a larger one is something else.
-const maxFile = 1 << 20
+const maxFile = 512 << 10
 
 // source is the text of one file.
 type source struct {
@@ -66,7 +66,7 @@ func invalidUTF8(data []byte) int {
 
 // readFile reads a configuration file; what fails is an *Error about the file as a whole.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // the operator names it
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, &Error{File: path, Msg: "no such file; --config names another", Err: err}

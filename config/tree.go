@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -23,6 +24,7 @@ const (
 type table struct {
 	at      pos
 	entries []*entry
+	index   map[string]*entry
 	// header is set when a line [table] or [[table]] defined it, inline when it was written in braces; neither for one that
 	// only came about on the way to another ([a.b], a.b = 1).
 	header, inline bool
@@ -47,26 +49,25 @@ type value struct {
 	table  *table
 }
 
-func (t *table) get(name string) *entry {
-	for _, e := range t.entries {
-		if e.name == name {
-			return e
-		}
+// add appends an entry whose name is not in t yet.
+func (t *table) add(e *entry) {
+	if t.index == nil {
+		t.index = map[string]*entry{}
 	}
-	return nil
+	t.index[e.name] = e
+	t.entries = append(t.entries, e)
 }
+
+func (t *table) get(name string) *entry { return t.index[name] }
 
 func (t *table) has(name string) bool { return t.get(name) != nil }
 
 // remove takes a key out and returns it, or nil.
 func (t *table) remove(name string) *entry {
-	for i, e := range t.entries {
-		if e.name == name {
-			t.entries = append(t.entries[:i], t.entries[i+1:]...)
-			return e
-		}
-	}
-	return nil
+	e := t.get(name)
+	delete(t.index, name)
+	t.entries = slices.DeleteFunc(t.entries, func(o *entry) bool { return o == e })
+	return e
 }
 
 // place returns where a dotted key stands: the value when wanted is so deep, otherwise as far as the path exists, otherwise the table.
@@ -161,7 +162,7 @@ func (b *builder) keyValue(t *table, path string, n *unstable.Node) {
 		b.ps.add(last.at, path, "stands here for the second time; the first is at "+old.at.in(b.src))
 		return
 	}
-	t.entries = append(t.entries, &entry{name: last.name, at: last.at, val: v})
+	t.add(&entry{name: last.name, at: last.at, val: v})
 }
 
 // afterEquals returns the offset of the value behind a key that ends at off.
@@ -177,7 +178,7 @@ func (b *builder) step(t *table, path string, part keyPart) *table {
 	e := t.get(part.name)
 	if e == nil {
 		sub := &table{at: part.at}
-		t.entries = append(t.entries, &entry{part.name, part.at, &value{at: part.at, kind: kindTable, table: sub}})
+		t.add(&entry{part.name, part.at, &value{at: part.at, kind: kindTable, table: sub}})
 		return sub
 	}
 	if e.val.blocks {
@@ -232,7 +233,7 @@ func (b *builder) block(t *table, e *entry, path string, part keyPart) *table {
 	switch {
 	case e == nil:
 		arr := &value{at: part.at, kind: kindArray, blocks: true, list: []*value{v}}
-		t.entries = append(t.entries, &entry{part.name, part.at, arr})
+		t.add(&entry{part.name, part.at, arr})
 	case e.val.blocks:
 		e.val.list = append(e.val.list, v)
 	case e.val.kind == kindTable && e.val.table.header:

@@ -14,15 +14,12 @@ func (l *loader) decodeSensors(d *decoder) {
 	for i, drv := range l.o.Sensors {
 		types[i] = drv.Type
 	}
-	pick := func(typ string) configured { return l.o.Sensors[slices.Index(types, typ)].New() }
-	l.list(d, "sensor", l.sensors, types, pick,
-		func() any { return &sensors.Common{} },
-		func(b *block, common any, cfg configured) {
-			s := Sensor{Common: *common.(*sensors.Common), Config: cfg.(sensors.Config)}
-			s.File = b.t.at.src.name
-			s.Line, _ = b.t.at.src.position(b.t.at.off)
-			checkSensor(b, &s.Common)
-			l.file.Sensors = append(l.file.Sensors, s)
+	decodeBlocks(l, d, "sensor", l.sensors, types,
+		func(i int) sensors.Config { return l.o.Sensors[i].New() },
+		func(b *block, common sensors.Common, cfg sensors.Config) {
+			checkSensor(b, &common)
+			line, _ := b.t.at.src.position(b.t.at.off)
+			l.file.Sensors = append(l.file.Sensors, Sensor{Common: common, Config: cfg, File: b.t.at.src.name, Line: line})
 		})
 }
 
@@ -43,15 +40,12 @@ func (l *loader) decodeCommands(d *decoder) {
 	for i, typ := range l.o.Commands {
 		types[i] = typ.Name
 	}
-	pick := func(typ string) configured { return l.o.Commands[slices.Index(types, typ)].New() }
-	l.list(d, "command", l.commands, types, pick,
-		func() any { return &c2d.Common{} },
-		func(b *block, common any, cfg configured) {
-			c := Command{Common: *common.(*c2d.Common), Config: cfg.(c2d.Config)}
-			c.File = b.t.at.src.name
-			c.Line, _ = b.t.at.src.position(b.t.at.off)
-			b.within("timeout", &c.Timeout, 30*time.Second, time.Millisecond, 0)
-			b.within("settle_within", &c.SettleWithin, 10*time.Second, time.Millisecond, maxSettleWithin)
-			l.file.Commands = append(l.file.Commands, c)
+	decodeBlocks(l, d, "command", l.commands, types,
+		func(i int) c2d.Config { return l.o.Commands[i].New() },
+		func(b *block, common c2d.Common, cfg c2d.Config) {
+			b.within("timeout", &common.Timeout, 30*time.Second, time.Millisecond, 0)
+			b.within("settle_within", &common.SettleWithin, 10*time.Second, time.Millisecond, maxSettleWithin)
+			line, _ := b.t.at.src.position(b.t.at.off)
+			l.file.Commands = append(l.file.Commands, Command{Common: common, Config: cfg, File: b.t.at.src.name, Line: line})
 		})
 }
