@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# run.sh: the tests of outbox and config as ARMv6 and arm64 programs under qemu-user. It shows what only those machines
+# have: 32-bit sizes on ARM, unaligned access, mmap of bbolt files. Installs qemu-user-static with apt when it may.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+command -v qemu-arm-static >/dev/null && command -v qemu-aarch64-static >/dev/null || tools/apt.sh qemu-user-static
+out=$PWD/.build/qemu
+mkdir -p "$out"
+
+# run ARCH PACKAGE EMULATOR...: the test binary of PACKAGE, in the package's own folder as `go test` would.
+run() {
+	local arch=$1 pkg=$2 bin goarch=$1 began=$SECONDS
+	shift 2
+	bin=$out/$pkg-$arch.test
+	[ "$arch" != armv6 ] || goarch=arm
+	CGO_ENABLED=0 GOARCH=$goarch GOARM=6 go test -c -o "$bin" "./$pkg"
+	echo "$arch $pkg"
+	(cd "$pkg" && "$@" "$bin" -test.short -test.shuffle=on -test.timeout=5m)
+	echo "ok   $arch $pkg, $((SECONDS - began)) s"
+}
+
+for pkg in outbox config; do
+	run armv6 "$pkg" qemu-arm-static -cpu arm1176
+	run arm64 "$pkg" qemu-aarch64-static
+done
