@@ -37,6 +37,9 @@ func (s *salvager) losses(acked func(key) bool) ([]loss, error) {
 				return err
 			}
 			out = append(out, s.declare(lane, holes, fine)...)
+			if s.stale && s.hidden > 0 && s.old.lane[i].tail > 0 {
+				out = append(out, s.newest(lane))
+			}
 		}
 		return nil
 	})
@@ -46,7 +49,7 @@ func (s *salvager) losses(acked func(key) bool) ([]loss, error) {
 // holes lists the runs that are missing in a lane and counts the positions that were acked.
 func (s *salvager) holes(tx *bbolt.Tx, lane Lane, acked func(key) bool) (holes []hole, fine uint64, err error) {
 	old := s.old.lane[lane]
-	if s.st.lane[lane].count >= old.count {
+	if s.st.lane[lane].count-s.beyond[lane] >= old.count {
 		return nil, 0, nil
 	}
 	epochs := tx.Bucket([]byte(bucketEpochs)).Cursor()
@@ -123,7 +126,7 @@ func epochAt(c *bbolt.Cursor, lane Lane, pos uint64) (start, epoch uint64) {
 // declare turns the holes of a lane into gaps. The counts are exact when everything missing was lost.
 func (s *salvager) declare(lane Lane, holes []hole, fine uint64) []loss {
 	old, now := s.old.lane[lane], s.st.lane[lane]
-	lost := old.count - min(old.count, now.count+fine)
+	lost := old.count - min(old.count, now.count-s.beyond[lane]+fine)
 	readings := old.readings - min(old.readings, now.readings)
 	if lost == 0 {
 		return nil
@@ -148,9 +151,16 @@ func (s *salvager) declare(lane Lane, holes []hole, fine uint64) []loss {
 	return out
 }
 
+// least is what the smallest message takes in a file.
+const least = elementLen + keyLen + recordHeader
+
+// newest declares what the last commit may have put into pages that cannot be read, after all that the state record knows of.
+func (s *salvager) newest(lane Lane) loss {
+	return loss{gap: Gap{Lane: lane, Messages: s.hidden * pageSize / least, AtMost: true, Reason: reasonDamage}}
+}
+
 // unknown declares what a file may have held of which not even the counts can be read.
 func (s *salvager) unknown() []loss {
-	const least = elementLen + keyLen + recordHeader // what the smallest message takes
 	n := uint64(max(s.size, 0)) / least
 	var out []loss
 	for i := range s.st.lane {

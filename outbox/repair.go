@@ -138,13 +138,15 @@ type salvager struct {
 	size int64
 	out  *file
 
-	old      *state // the newest state record that could be read
-	stale    bool   // it is not the last one, or parts of the tree were missing
-	st       state  // of the new file
+	old      *state        // the newest state record that could be read
+	stale    bool          // it may not be the last one
+	st       state         // of the new file
+	beyond   [lanes]uint64 // messages found that are newer than old
 	kept     int
 	declared int
-	bad      int
-	orphans  bool // reading pages that no tree leads to
+	bad      int    // unreadable pages of the tree walked last
+	hidden   uint64 // pages of the newest commit that cannot be read
+	orphans  bool   // reading pages that no tree leads to
 	pending  []salvaged
 	bytes    int
 }
@@ -165,15 +167,19 @@ func (s *salvager) run() error {
 	for i, m := range metas {
 		s.bad = 0
 		w := &walker{p: &pages{r: s.in, size: s.size, meta: m}, leaf: s.leaf, bad: func(error) error { s.bad++; return nil }}
-		s.stale = i > 0
+		s.stale = i > 0 || len(metas) < 2
 		if err := w.file(); err != nil {
 			return err
 		}
-		if s.bad == 0 && s.old != nil {
-			break
+		if i == 0 {
+			end := uint64(s.size / pageSize) //nolint:gosec // sizes are positive
+			s.hidden = uint64(s.bad) + m.high - min(m.high, end)
+		}
+		if s.old != nil {
+			break // an older tree would bring back what was acked since
 		}
 	}
-	if s.bad > 0 || s.old == nil {
+	if s.bad > 0 || s.old == nil || s.stale {
 		if err := s.scan(); err != nil {
 			return err
 		}
@@ -204,7 +210,6 @@ func (s *salvager) leaf(bucket string, k, v []byte) error {
 		}
 		if st, err := decodeState(v); string(k) == keyState && err == nil && s.old == nil {
 			s.old = &st
-			s.stale = s.stale || s.orphans
 		}
 		return nil
 	case bucketQueue:
@@ -228,9 +233,16 @@ func (s *salvager) leaf(bucket string, k, v []byte) error {
 	return nil
 }
 
-// outside says that a record in a page that is no longer in use was certainly acked.
+// outside says that a record in a page that is not in use is certainly not missing.
 func (s *salvager) outside(r *record) bool {
-	return s.old != nil && (r.key.pos < s.old.lane[r.key.lane].head || r.key.pos > s.old.lane[r.key.lane].tail)
+	if s.old == nil {
+		return false
+	}
+	l := s.old.lane[r.key.lane]
+	if r.key.pos > l.tail {
+		return !s.stale // of the commit that the state record does not know yet
+	}
+	return s.bad == 0 || r.key.pos < l.head
 }
 
 // scan looks at every page of the file by itself: a bad branch hides good leaves. It may find messages that were acked; they
@@ -284,6 +296,9 @@ func (s *salvager) keep(tx *bbolt.Tx, p salvaged) error {
 		l := &s.st.lane[r.key.lane]
 		l.add(&r)
 		l.tail = max(l.tail, r.key.pos)
+		if s.old != nil && r.key.pos > s.old.lane[r.key.lane].tail {
+			s.beyond[r.key.lane]++
+		}
 		if !r.isGap() && r.key.pos >= r.id.Seq {
 			first := key{r.key.lane, r.key.pos - r.id.Seq + 1}
 			if err := tx.Bucket([]byte(bucketEpochs)).Put(first.bytes(), binary.BigEndian.AppendUint64(nil, r.id.Epoch)); err != nil {

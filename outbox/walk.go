@@ -112,6 +112,9 @@ func verify(r io.ReaderAt, size int64) error {
 		}
 		return damaged("no valid meta page")
 	}
+	if len(metas) == 1 { // bbolt would go on one commit back without a word
+		return damaged("one of the two meta pages is not valid")
+	}
 	p := &pages{r: r, size: size, meta: metas[0]}
 	if int64(p.meta.high)*pageSize > size || p.meta.high > 1<<40 { //nolint:gosec // the second half keeps the first honest
 		return damaged("cut short: %d bytes of %d pages", size, p.meta.high)
