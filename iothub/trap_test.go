@@ -1,0 +1,457 @@
+package iothub_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"iotagent/hubsim"
+	"iotagent/iothub"
+)
+
+// These tests are named after the behaviours of go-amqp v1.7.0 that the client guards against.
+
+func TestTrap01ReleasedIsNotSuccess(t *testing.T) {
+	tests := []struct {
+		verdict hubsim.Verdict
+		state   iothub.State
+		class   iothub.Class
+	}{
+		{hubsim.Verdict{Outcome: hubsim.Release}, iothub.Released, iothub.ClassServer},
+		{hubsim.Verdict{Outcome: hubsim.Modify}, iothub.Modified, iothub.ClassServer},
+		{hubsim.Verdict{Outcome: hubsim.Reject}, iothub.Rejected, iothub.ClassUnknown},
+		{hubsim.Verdict{Outcome: hubsim.Reject, Condition: "amqp:link:message-size-exceeded"}, iothub.Rejected, iothub.ClassMessage},
+		{hubsim.Verdict{Outcome: hubsim.Reject, Condition: "amqp:decode-error"}, iothub.Rejected, iothub.ClassMessage},
+		{hubsim.Verdict{Outcome: hubsim.Reject, Condition: "amqp:resource-limit-exceeded"}, iothub.Rejected, iothub.ClassQuota},
+		{hubsim.Verdict{Outcome: hubsim.Reject, Condition: "com.microsoft:device-container-throttled"}, iothub.Rejected, iothub.ClassThrottled},
+		{hubsim.Verdict{Outcome: hubsim.Reject, Condition: "amqp:internal-error"}, iothub.Rejected, iothub.ClassServer},
+		{hubsim.Verdict{Outcome: hubsim.Reject, Condition: "com.contoso:odd", Description: "hm"}, iothub.Rejected, iothub.ClassUnknown},
+	}
+	run(t, nil, func(t *testing.T, b *bed) {
+		c := b.dial(b.options())
+		for n, tt := range tests {
+			b.OnTelemetry(func(string, int) hubsim.Verdict { return tt.verdict })
+			o := send(t, c, n)
+			if o.State != tt.state {
+				t.Errorf("%+v: outcome %+v", tt.verdict, o)
+			}
+			if e := want(t, o.Err, tt.class); e.Condition != tt.verdict.Condition || e.Description != tt.verdict.Description {
+				t.Errorf("error %+v", e)
+			}
+		}
+	})
+}
+
+// Dispositions and the detach after them arrive together; every outcome counts, at the first call of Wait.
+func TestTrap02OutcomesBeforeADetach(t *testing.T) {
+	run(t, nil, func(t *testing.T, b *bed) {
+		var held []byte
+		b.rewrite = func(f []byte) [][]byte {
+			switch {
+			case f[10] == 0x15:
+				held = append(held, f...)
+				return nil
+			case f[10] == 0x16 && held != nil:
+				f, held = append(held, f...), nil
+			}
+			return [][]byte{f}
+		}
+		c := b.dial(b.options())
+		var receipts []*iothub.Receipt
+		for n := range 200 {
+			r, err := c.Send(t.Context(), message(n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			receipts = append(receipts, r)
+		}
+		if _, err := b.WaitEvents(t.Context(), len(receipts)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		b.DetachLinks("/devices/"+device+"/messages/events", "amqp:link:detach-forced", "Server Busy")
+		want(t, ended(t, c, time.Second), iothub.ClassServer)
+		for n, r := range receipts {
+			if o := r.Wait(t.Context()); o.State != iothub.Accepted {
+				t.Fatalf("%d: %+v", n, o)
+			}
+		}
+	})
+}
+
+func TestTrap04FlowWithoutCredit(t *testing.T) {
+	run(t, nil, func(t *testing.T, b *bed) {
+		b.rewrite = func(f []byte) [][]byte {
+			if f[10] != 0x13 || f[11] != 0xc0 && f[11] != 0xd0 {
+				return [][]byte{f}
+			}
+			// After each flow, one more for the same session that names handles but no credit.
+			bad := frame(f, 0, 0x53, 0x13, 0xc0, 12, 6, 0x43, 0x70, 0, 0, 16, 0, 0x43, 0x52, 200, 0x43, 0x43)
+			return [][]byte{f, bad}
+		}
+		c := b.dial(b.options())
+		for n := range 3 {
+			if o := send(t, c, n); o.State != iothub.Accepted {
+				t.Errorf("outcome %+v", o)
+			}
+		}
+	})
+}
+
+// A disposition for a link that is gone ends the library's session; to the client it is one more reason for an end that has come already.
+func TestTrap06LateDisposition(t *testing.T) {
+	run(t, nil, func(t *testing.T, b *bed) {
+		c := b.dial(b.options())
+		b.OnTelemetry(func(string, int) hubsim.Verdict { return hubsim.Verdict{Delay: time.Minute / 2} })
+		r, err := c.Send(t.Context(), message(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		b.DetachLinks("/devices/"+device+"/messages/events", "amqp:link:detach-forced", "moving")
+		if o := r.Wait(t.Context()); o.State != iothub.Unknown {
+			t.Errorf("outcome %+v", o)
+		}
+		want(t, ended(t, c, time.Second), iothub.ClassServer)
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestTrap07RefusedAttach(t *testing.T) {
+	tests := []struct {
+		node, op, condition, description string
+		class                            iothub.Class
+	}{
+		{"events", "attach telemetry", "amqp:not-found", `{"errorCode":404001,"message":"gone"}`, iothub.ClassAuth},
+		{"events", "attach telemetry", "amqp:unauthorized-access", "no", iothub.ClassAuth},
+		{"devicebound", "attach command", "amqp:resource-limit-exceeded", `"{\"errorCode\":429001}"`, iothub.ClassThrottled},
+		{"devicebound", "attach command", "com.contoso:odd", "hm", iothub.ClassUnknown},
+	}
+	for _, tt := range tests {
+		run(t, nil, func(t *testing.T, b *bed) {
+			b.RefuseNextAttach("/devices/"+device+"/messages/"+tt.node, tt.condition, tt.description)
+			_, err := iothub.Dial(t.Context(), b.options())
+			if e := want(t, err, tt.class); e.Condition != tt.condition {
+				t.Errorf("error %+v", e)
+			}
+			c := b.dial(b.options()) // the next is not refused
+			if o := send(t, c, 1); o.State != iothub.Accepted {
+				t.Errorf("outcome %+v", o)
+			}
+		})
+	}
+}
+
+// An idle link that the hub takes away is noticed at once, be it the one or the other.
+func TestTrap07DetachedWhileIdle(t *testing.T) {
+	for _, node := range []string{"events", "devicebound"} {
+		for _, condition := range []string{"", "amqp:link:stolen"} {
+			run(t, nil, func(t *testing.T, b *bed) {
+				c := b.dial(b.options())
+				time.Sleep(time.Minute)
+				if n := b.DetachLinks("/devices/"+device+"/messages/"+node, condition, "x"); n != 1 {
+					t.Fatalf("%d links", n)
+				}
+				class := iothub.ClassNetwork
+				if condition != "" {
+					class = iothub.ClassDisplaced
+				}
+				want(t, ended(t, c, time.Second), class)
+			})
+		}
+	}
+}
+
+// A detach that does not close, which the library would wait after for ever, is a loss like any other.
+func TestTrap10NonClosingDetach(t *testing.T) {
+	run(t, nil, func(t *testing.T, b *bed) {
+		b.rewrite = func(f []byte) [][]byte {
+			if f[10] != 0x16 {
+				return [][]byte{f}
+			}
+			return [][]byte{bytes.Replace(f, []byte{0x41}, []byte{0x42}, 1)}
+		}
+		c := b.dial(b.options())
+		b.OnTelemetry(func(string, int) hubsim.Verdict { return hubsim.Verdict{Outcome: hubsim.Lose} })
+		r, err := c.Send(t.Context(), message(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.DetachLinks("", "", "")
+		if o := r.Wait(t.Context()); o.State != iothub.Unknown {
+			t.Errorf("outcome %+v", o)
+		}
+		want(t, ended(t, c, time.Second), iothub.ClassNetwork)
+	})
+}
+
+func TestTrap11EmptyMessage(t *testing.T) {
+	run(t, nil, func(t *testing.T, b *bed) {
+		c := b.dial(b.options())
+		r, err := c.Send(t.Context(), &iothub.Message{ID: "empty"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := r.Wait(t.Context()); o.State != iothub.Accepted || len(b.Events()) != 1 || len(b.Events()[0].Data()) != 0 {
+			t.Errorf("outcome %+v, events %v", o, b.Events())
+		}
+	})
+}
+
+// A context that ends while a message of several frames is on its way leaves no half of it behind.
+func TestTrap12CancelInMidTransfer(t *testing.T) {
+	run(t, nil, func(t *testing.T, b *bed) {
+		c := b.dial(b.options())
+		whole := 0
+		for n := range 50 {
+			ctx, cancel := context.WithCancel(t.Context())
+			go cancel()
+			m := message(n)
+			m.Body = bytes.Repeat([]byte{byte(n)}, 200_000)
+			r, err := c.Send(ctx, m)
+			if errors.Is(err, context.Canceled) {
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if o := r.Wait(t.Context()); o.State != iothub.Accepted {
+				t.Fatalf("outcome %+v", o)
+			}
+			whole++
+		}
+		for _, e := range b.Events() {
+			if body := e.Data(); len(body) != 200_000 || bytes.Count(body, body[:1]) != len(body) {
+				t.Errorf("%s has %d bytes", e.MessageID, len(body))
+			}
+		}
+		if b.Accepted() != whole {
+			t.Errorf("%d accepted, %d sent", b.Accepted(), whole)
+		}
+	})
+}
+
+// A hub whose window closes holds Send back for as long as the context lasts and not longer.
+func TestTrap21ClosedWindow(t *testing.T) {
+	run(t, nil, func(t *testing.T, b *bed) {
+		open := true
+		b.rewrite = func(f []byte) [][]byte {
+			if f[10] == 0x11 { // BEGIN: incoming-window 3
+				return [][]byte{withUint(f, 2, 3)}
+			}
+			if f[10] == 0x13 && !open {
+				return nil
+			}
+			if f[10] == 0x13 {
+				return [][]byte{withUint(f, 1, 3)}
+			}
+			return [][]byte{f}
+		}
+		c := b.dial(b.options())
+		open = false
+		var err error
+		sent := 0
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		for err == nil {
+			if _, err = c.Send(ctx, message(sent)); err == nil {
+				sent++
+			}
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || sent > 3 || c.Err() != nil {
+			t.Errorf("%d sent, %v, %v", sent, err, c.Err())
+		}
+	})
+}
+
+// A window too small for a message stops it half way, where the library heeds no context: the watchdog ends the connection.
+func TestTrap21StuckHalfWay(t *testing.T) {
+	run(t, nil, func(t *testing.T, b *bed) {
+		b.rewrite = func(f []byte) [][]byte {
+			switch f[10] {
+			case 0x11:
+				return [][]byte{withUint(f, 2, 2)}
+			case 0x13:
+				return [][]byte{withUint(withUint(f, 1, 2), 0, 0)}
+			}
+			return [][]byte{f}
+		}
+		c := b.dial(b.options())
+		m := message(1)
+		m.Body = make([]byte, 250_000)
+		start := time.Now()
+		_, err := c.Send(t.Context(), m)
+		want(t, err, iothub.ClassNetwork)
+		if took := time.Since(start); took > 90*time.Second || !strings.Contains(err.Error(), "half way") {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
+}
+
+// withUint sets a field of a performative to a number.
+func withUint(f []byte, n int, value uint32) []byte {
+	fields := splitList(f[11:])
+	fields[n] = binary.BigEndian.AppendUint32([]byte{0x70}, value)
+	body := bytes.Join(fields, nil)
+	out := append([]byte{0, 0x53, f[10], 0xd0}, binary.BigEndian.AppendUint32(nil, uint32(len(body)+4))...)
+	out = binary.BigEndian.AppendUint32(out, uint32(len(fields)))
+	return frame(f, append(out, body...)...)
+}
+
+// splitList splits a list of plain values.
+func splitList(b []byte) (fields [][]byte) {
+	if b[0] == 0xd0 {
+		b = b[9:]
+	} else {
+		b = b[3:]
+	}
+	for len(b) > 0 {
+		n := 1
+		switch b[0] >> 4 {
+		case 5:
+			n = 2
+		case 6:
+			n = 3
+		case 7:
+			n = 5
+		case 8:
+			n = 9
+		case 0xa, 0xc, 0xe:
+			n = 2 + int(b[1])
+		case 0xb, 0xd, 0xf:
+			n = 5 + int(binary.BigEndian.Uint32(b[1:]))
+		}
+		fields, b = append(fields, b[:n]), b[n:]
+	}
+	return fields
+}
+
+// Frames that would end the process inside the library end the connection instead.
+func TestHostileFrames(t *testing.T) {
+	annotation := []byte{0, 0x53, 0x72, 0xc1, 5, 2, 0xa0, 1, 'k', 0x43} // a binary key
+	deep := []byte{0x45}
+	for range 3000 {
+		deep = append(append(binary.BigEndian.AppendUint32([]byte{0xd0}, uint32(len(deep)+4)), 0, 0, 0, 1), deep...)
+	}
+	tests := []struct {
+		name string
+		body []byte
+	}{
+		{"disposition without end", []byte{0, 0x53, 0x15, 0xc0, 8, 3, 0x41, 0x43, 0x70, 0xff, 0xff, 0xff, 0xff}},
+		{"map with a binary key", append([]byte{0, 0x53, 0x14, 0xc0, 8, 4, 0x43, 0x43, 0xa0, 1, 't', 0x43}, annotation...)},
+		{"deep nesting", append([]byte{0, 0x53, 0x14, 0xc0, 8, 4, 0x43, 0x43, 0xa0, 1, 't', 0x43, 0, 0x53, 0x77}, deep...)},
+		{"lists that lie", []byte{0, 0x53, 0x13, 0xc0, 3, 9, 0x43, 0x43}},
+		{"no performative", []byte{1, 2, 3, 4}},
+		{"unknown performative", []byte{0, 0x53, 0x7f, 0x45}},
+		{"begin of its own", []byte{0, 0x53, 0x11, 0xc0, 5, 4, 0x40, 0x43, 0x43, 0x43}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			run(t, nil, func(t *testing.T, b *bed) {
+				armed := false
+				b.rewrite = func(f []byte) [][]byte {
+					if armed && f[10] == 0x15 {
+						return [][]byte{frame(f, tt.body...)}
+					}
+					return [][]byte{f}
+				}
+				c := b.dial(b.options())
+				armed = true
+				if o := send(t, c, 1); o.State != iothub.Unknown {
+					t.Errorf("outcome %+v", o)
+				}
+				want(t, ended(t, c, time.Second), iothub.ClassProtocol)
+			})
+		})
+	}
+}
+
+// An endless message is not gathered in memory.
+func TestTrap09EndlessMessage(t *testing.T) {
+	run(t, nil, func(t *testing.T, b *bed) {
+		part := append([]byte{0, 0x53, 0x14, 0xc0, 10, 6, 0x43, 0x43, 0xa0, 1, 't', 0x43, 0x40, 0x41, 0, 0x53, 0x75, 0xb0, 0x7f, 0xff, 0xff, 0xff}, make([]byte, 60000)...)
+		armed := false
+		b.rewrite = func(f []byte) [][]byte {
+			if !armed || f[10] != 0x15 {
+				return [][]byte{f}
+			}
+			var all [][]byte
+			for range 100 {
+				all = append(all, frame(f, part...))
+			}
+			return all
+		}
+		c := b.dial(b.options())
+		armed = true
+		if o := send(t, c, 1); o.State != iothub.Unknown {
+			t.Errorf("outcome %+v", o)
+		}
+		want(t, ended(t, c, time.Second), iothub.ClassProtocol)
+	})
+}
+
+// The limits of an OPEN that the library would calculate below zero with.
+func TestOpenWithAbsurdLimits(t *testing.T) {
+	for _, field := range []int{2, 4} { // max-frame-size, idle-time-out
+		run(t, nil, func(t *testing.T, b *bed) {
+			b.rewrite = func(f []byte) [][]byte {
+				if f[10] == 0x10 {
+					return [][]byte{withUint(f, field, 7)}
+				}
+				return [][]byte{f}
+			}
+			_, err := iothub.Dial(t.Context(), b.options())
+			want(t, err, iothub.ClassProtocol)
+		})
+	}
+}
+
+func TestTrap16SettlementIsNotConfirmed(t *testing.T) {
+	run(t, &hubsim.Options{CommandsSecond: true}, func(t *testing.T, b *bed) {
+		b.rewrite = func(f []byte) [][]byte {
+			if f[10] == 0x15 && bytes.Contains(f[11:16], []byte{0x42}) { // of role sender: a confirmation
+				return nil
+			}
+			return [][]byte{f}
+		}
+		c := b.dial(b.options())
+		if err := b.SendCommand(device, command("a", "x")); err != nil {
+			t.Fatal(err)
+		}
+		d, err := c.Receive(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := c.Settle(ctx, d, iothub.Accept, ""); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("settle: %v", err)
+		}
+		want(t, ended(t, c, 2*time.Minute), iothub.ClassNetwork)
+	})
+}
+
+func TestLockLost(t *testing.T) {
+	run(t, &hubsim.Options{CommandsSecond: true}, func(t *testing.T, b *bed) {
+		c := b.dial(b.options())
+		if err := b.SendCommand(device, command("a", "x")); err != nil {
+			t.Fatal(err)
+		}
+		d, err := c.Receive(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(70 * time.Second)
+		want(t, c.Settle(t.Context(), d, iothub.Accept, ""), iothub.ClassMessage)
+		if d, err = c.Receive(t.Context()); err != nil || d.MessageID != "a" {
+			t.Fatalf("%+v, %v", d, err)
+		}
+		if err := c.Settle(t.Context(), d, iothub.Accept, ""); err != nil {
+			t.Error(err)
+		}
+	})
+}
