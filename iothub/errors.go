@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	amqp "github.com/Azure/go-amqp"
@@ -153,7 +154,7 @@ func tlsFailure(e *Error, err error) {
 	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
 	_, isUnknown := errors.AsType[x509.UnknownAuthorityError](err)
 	_, isName := errors.AsType[x509.HostnameError](err)
-	_, isAlert := errors.AsType[tls.AlertError](err)
+	op, isOp := errors.AsType[*net.OpError](err)
 	_, isPlain := errors.AsType[tls.RecordHeaderError](err)
 	switch {
 	case isInvalid && invalid.Reason == x509.Expired:
@@ -162,7 +163,7 @@ func tlsFailure(e *Error, err error) {
 		e.Class, e.Hint = ClassAuth, "the server's certificate is signed by an authority that is not trusted here: set ca_file, or look for a proxy that intercepts TLS"
 	case isName:
 		e.Class, e.Hint = ClassAuth, "the server's certificate is for another name: check the host name"
-	case isAlert:
+	case isOp && op.Op == "remote error": // crypto/tls has no type for the alerts of a peer
 		e.Class, e.Hint = ClassAuth, "the server refused the TLS handshake: check the device's certificate"
 	case isPlain:
 		e.Class, e.Hint = ClassProtocol, "what answers on this port does not speak TLS"

@@ -34,7 +34,9 @@ func skipValue(b []byte, depth int) (rest []byte, err error) {
 }
 
 // plain reports whether a constructor is that of a primitive value, neither described nor compound (0x45 is the empty list).
-func plain(constructor byte) bool { return constructor >= 0x40 && constructor < 0xc0 && constructor != 0x45 }
+func plain(constructor byte) bool {
+	return constructor >= 0x40 && constructor < 0xc0 && constructor != 0x45
+}
 
 // skipBody skips what follows a constructor: its high half says how wide it is.
 func skipBody(constructor byte, b []byte, depth int) ([]byte, error) {
