@@ -144,7 +144,7 @@ func TestLoadAbsent(t *testing.T) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v; want it to wrap fs.ErrNotExist", err)
 	}
-	if got, want := fmt.Sprint(err), path+": no such file; --config names another"; got != want {
+	if got, want := fmt.Sprint(err), path+": no such file"; got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
 }

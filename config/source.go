@@ -69,7 +69,7 @@ func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path) //nolint:gosec // the operator names it
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, &Error{File: path, Msg: "no such file; --config names another", Err: err}
+		return nil, &Error{File: path, Msg: "no such file", Err: err}
 	case errors.Is(err, fs.ErrPermission):
 		return nil, &Error{File: path, Msg: "this user may not read it; " + mend(path), Err: err}
 	case err != nil:

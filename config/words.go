@@ -24,6 +24,7 @@ func inWords(msg string) string {
 		{"inline table is incomplete", `the table in braces lacks its closing "}"`},
 		{"unexpected comma", `a comma too many`},
 		{"expected value but got U+002C", `a comma too many`},
+		{"radix prefix", `a number that begins with 0x, 0o or 0b has digits behind it and no sign`},
 		{"leading zeroes", `a number must not begin with 0 (hexadecimal begins with 0x)`},
 		{"too large to fit", `the number is too large`},
 		{"carriage return", `a carriage return without a line feed; save the file with Unix or Windows line ends`},
@@ -45,7 +46,7 @@ func unquoted(msg, written string) string {
 	written, _, _ = strings.Cut(written, "#")
 	written = strings.TrimSpace(written)
 	quotable := false
-	for _, s := range []string{"expected newline", "at start of value", "expected keyword", "must be quoted", "expected digit", "sign is not"} {
+	for _, s := range []string{"expected newline", "at start of value", "expected keyword", "must be quoted", "expected digit", "number after sign"} {
 		quotable = quotable || strings.Contains(msg, s)
 	}
 	switch {
