@@ -1,0 +1,125 @@
+package agent
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"iotagent/c2d"
+	"iotagent/internal/clock"
+	"iotagent/outbox"
+	"iotagent/sensors"
+)
+
+// The JSON that leaves the gateway. docs/formats.md shows each shape; testdata holds the golden files.
+
+// timeLayout is RFC 3339 in UTC with milliseconds, the same width always.
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+// appendReading appends one reading as a JSON object:
+//
+//	{"sensor":"boiler","time":"2026-11-22T10:00:00.000Z","temperature_celsius":21.5}
+//
+// with "quality" and "reason" unless the reading is good, and "clock":"unknown" with the uptime in seconds in place of
+// "time" when the wall clock was not to be believed.
+func appendReading(b []byte, r *sensors.Reading) []byte {
+	b = append(b, `{"sensor":`...)
+	b = appendString(b, r.Sensor)
+	if r.At.Trusted {
+		b = append(b, `,"time":"`...)
+		b = r.At.Wall.UTC().AppendFormat(b, timeLayout)
+		b = append(b, '"')
+	} else {
+		b = append(b, `,"clock":"unknown","uptime_seconds":`...)
+		b = strconv.AppendFloat(b, r.At.Mono.Seconds(), 'f', 3, 64)
+	}
+	for _, s := range r.Samples {
+		b = append(b, ',')
+		b = appendString(b, s.Name)
+		b = append(b, ':')
+		b = strconv.AppendFloat(b, s.Value, 'g', -1, 64)
+	}
+	if r.Quality != sensors.Good {
+		b = append(b, `,"quality":`...)
+		b = appendString(b, string(r.Quality))
+		if r.Reason != "" {
+			b = append(b, `,"reason":`...)
+			b = appendString(b, clip(r.Reason, maxReason))
+		}
+	}
+	return append(b, '}')
+}
+
+// maxReason keeps an error's text from filling a message.
+const maxReason = 200
+
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:min(n, len([]rune(s)))]) + "…"
+}
+
+func appendString(b []byte, s string) []byte {
+	q, err := json.Marshal(s)
+	if err != nil { // a string always marshals
+		return append(b, `""`...)
+	}
+	return append(b, q...)
+}
+
+// gapBody is the declaration of a loss.
+type gapBody struct {
+	Gap struct {
+		Epoch    string `json:"epoch"`
+		Lane     string `json:"lane"`
+		From     uint64 `json:"from"`
+		To       uint64 `json:"to"`
+		Messages uint64 `json:"messages"`
+		Readings uint64 `json:"readings"`
+		AtMost   bool   `json:"at_most,omitempty"`
+		Reason   string `json:"reason"`
+	} `json:"gap"`
+}
+
+func gapEnvelope(g *outbox.Gap) *Envelope {
+	var body gapBody
+	body.Gap.Epoch = epochText(g.Epoch)
+	body.Gap.Lane = g.Lane.String()
+	body.Gap.From, body.Gap.To = g.From, g.To
+	body.Gap.Messages, body.Gap.Readings = g.Messages, g.Readings
+	body.Gap.AtMost, body.Gap.Reason = g.AtMost, g.Reason
+	return jsonEnvelope("gap", time.Time{}, body)
+}
+
+// resultBody is what a result message says about a command.
+type resultBody struct {
+	Command string     `json:"command"`
+	Status  c2d.Status `json:"status"`
+	Code    int        `json:"code"`
+	Detail  string     `json:"detail,omitempty"`
+	Time    string     `json:"time,omitempty"`
+}
+
+func resultEnvelope(r c2d.Report) *Envelope {
+	body := resultBody{Command: r.Command, Status: r.Status, Code: r.Code, Detail: r.Detail}
+	created := time.Time{}
+	if clock.Plausible(r.Ended) {
+		created = r.Ended
+		body.Time = r.Ended.UTC().Format(timeLayout)
+	}
+	e := jsonEnvelope("command-result", created, body)
+	e.CorrelationID = r.MessageID
+	return e
+}
+
+func jsonEnvelope(kind string, created time.Time, body any) *Envelope {
+	b, err := json.Marshal(body)
+	if err != nil { // the two types above always marshal
+		b = []byte("{}")
+	}
+	return &Envelope{
+		ContentType: contentJSON, ContentEncoding: encodingUTF, Created: created,
+		Properties: map[string]string{propKind: kind}, Body: b,
+	}
+}

@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"time"
+
+	"iotagent/outbox"
+	"iotagent/sensors"
+)
+
+// PackOptions says when a message is sealed (DESIGN §3.4).
+type PackOptions struct {
+	// MaxMessageBytes is the size that the hub meters: body, system property values, application properties. 0 means 4096.
+	MaxMessageBytes int
+	// FlushInterval is how long a reading may wait for others. 0 means 5 s.
+	FlushInterval time.Duration
+	// MaxLoss is the promise of the outbox; half of it bounds the wait too. 0 seals every reading at once.
+	MaxLoss time.Duration
+}
+
+func (o PackOptions) withDefaults() PackOptions {
+	if o.MaxMessageBytes == 0 {
+		o.MaxMessageBytes = 4096
+	}
+	if o.FlushInterval == 0 {
+		o.FlushInterval = 5 * time.Second
+	}
+	return o
+}
+
+// wait is how long a reading may lie in an open message.
+func (o PackOptions) wait() time.Duration {
+	return min(o.FlushInterval, o.MaxLoss/2)
+}
+
+// batch is the open message of one lane: readings that wait for company.
+type batch struct {
+	lane   outbox.Lane
+	room   int // bytes of body that still make one metered message
+	body   []byte
+	count  int
+	oldest time.Duration // monotonic time of the first reading
+	last   sensors.Reading
+}
+
+func newBatch(lane outbox.Lane, o PackOptions) *batch {
+	return &batch{lane: lane, room: o.MaxMessageBytes - overhead(lane)}
+}
+
+// overhead is what the hub meters of a message of readings besides its body, at its largest.
+func overhead(lane outbox.Lane) int {
+	id := outbox.ID{Epoch: ^uint64(0), Lane: lane, Seq: ^uint64(0)}
+	m, err := message(outbox.Entry{ID: id, Body: readingsEnvelope(time.Now(), nil).Encode()})
+	if err != nil { // our own encoding always decodes
+		return 0
+	}
+	return m.Size()
+}
+
+func readingsEnvelope(created time.Time, body []byte) *Envelope {
+	return &Envelope{ContentType: contentJSON, ContentEncoding: encodingUTF, Created: created, Body: body}
+}
+
+// add takes a reading in and returns the sealed message that had no room for it, if any.
+func (b *batch) add(r *sensors.Reading) (sealed *outbox.Message) {
+	text := appendReading(nil, r)
+	if b.count > 0 && len(b.body)+1+len(text)+1 > b.room {
+		sealed = b.seal(r.At.Mono)
+	}
+	sep := byte(',')
+	if b.count == 0 {
+		sep = '['
+		b.oldest = r.At.Mono
+	}
+	b.body = append(append(b.body, sep), text...)
+	b.count++
+	b.last = *r
+	return sealed
+}
+
+// seal closes the open message and starts an empty one; nil when there is nothing to seal. now is monotonic.
+func (b *batch) seal(now time.Duration) *outbox.Message {
+	if b.count == 0 {
+		return nil
+	}
+	created := time.Time{}
+	if b.last.At.Trusted {
+		created = b.last.At.Wall
+	}
+	m := &outbox.Message{
+		Lane:     b.lane,
+		Age:      max(now-b.oldest, 0),
+		Readings: b.count,
+		Body:     readingsEnvelope(created, append(b.body, ']')).Encode(),
+	}
+	b.body, b.count = nil, 0
+	return m
+}
+
+// due reports whether the open message has waited long enough at the monotonic time now.
+func (b *batch) due(now, wait time.Duration) bool {
+	return b.count > 0 && now-b.oldest >= wait
+}
