@@ -3,7 +3,7 @@
 # have: 32-bit sizes on ARM, unaligned access, mmap of bbolt files. Installs qemu-user-static with apt when it may.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-command -v qemu-arm-static >/dev/null && command -v qemu-aarch64-static >/dev/null || tools/apt.sh qemu-user-static
+if ! command -v qemu-arm-static qemu-aarch64-static >/dev/null; then tools/apt.sh qemu-user-static; fi
 out=$PWD/.build/qemu
 mkdir -p "$out"
 
