@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -36,7 +37,7 @@ func testBroken(t *testing.T, name string) {
 	if err == nil {
 		t.Fatalf("no mistake found in %s: %+v", name, f)
 	}
-	errs, ok := err.(Errors) //nolint:errorlint // its own type is what Load promises
+	errs, ok := errors.AsType[Errors](err)
 	if !ok || len(errs) == 0 || f != nil {
 		t.Fatalf("got (%v, %T); want no file and some Errors", f, err)
 	}

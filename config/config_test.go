@@ -116,7 +116,10 @@ connection_string_file = "cs"
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Sensors) != 2 || f.Sensors[0].Config.(*fakeDS).ID != "1" || f.Sensors[1].Timeout != seconds(1) || f.Sensors[1].Line != 1 {
+	if len(f.Sensors) != 2 {
+		t.Fatalf("got %+v", f.Sensors)
+	}
+	if ds, ok := f.Sensors[0].Config.(*fakeDS); !ok || ds.ID != "1" || f.Sensors[1].Timeout != seconds(1) || f.Sensors[1].Line != 1 {
 		t.Errorf("got %+v", f.Sensors)
 	}
 }
@@ -226,7 +229,11 @@ func FuzzParse(f *testing.F) {
 		if err == nil {
 			return
 		}
-		for _, e := range err.(Errors) { //nolint:errorlint // its own type is what Parse promises
+		errs, ok := errors.AsType[Errors](err)
+		if !ok {
+			t.Fatalf("got a %T", err)
+		}
+		for _, e := range errs {
 			if e.Msg == "" || e.File != "f.toml" {
 				t.Errorf("got %+v", e)
 			}

@@ -221,7 +221,7 @@ func (d *decoder) integer(v *value, path string, dst reflect.Value) {
 	case err != nil || n < low || n > high:
 		d.ps.add(v.at, path, fmt.Sprintf("want a whole number from %d to %d, got %s", low, high, shorten(v.text)))
 	case dst.CanUint():
-		dst.SetUint(uint64(n)) //nolint:gosec // n is in range
+		dst.SetUint(uint64(n))
 	default:
 		dst.SetInt(n)
 	}

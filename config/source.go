@@ -66,7 +66,7 @@ func invalidUTF8(data []byte) int {
 
 // readFile reads a configuration file; what fails is an *Error about the file as a whole.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names it
+	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, &Error{File: path, Msg: "no such file", Err: err}
