@@ -138,7 +138,7 @@ func (s *Server) redirect(a address) *amqpd.Error {
 		Info: amqpd.Fields{
 			{Key: "hostname", Value: s.opts.Hostname},
 			{Key: "network-host", Value: s.opts.Hostname},
-			{Key: "port", Value: int32(port)}, //nolint:gosec // 16 bits by ParseUint
+			{Key: "port", Value: int32(port)},
 			{Key: "address", Value: fmt.Sprintf("amqps://%s:%d/%s/%s", s.opts.Hostname, port, s.entity(), a.tail)},
 			{Key: "com.microsoft:tracking-id", Value: randomHex(16)},
 		},

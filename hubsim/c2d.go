@@ -1,6 +1,7 @@
 package hubsim
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -55,6 +56,9 @@ func (s *Server) enqueueLocked(id string, m *amqp.Message) *amqpd.Error {
 	if n := meteredSize(m); n > maxCommand {
 		return fail(condSize, 413001, fmt.Sprintf("The message has %d bytes, %d are allowed.", n, maxCommand))
 	}
+	if _, err := encodeMessage(m); err != nil {
+		return fail(condDecode, 400004, err.Error())
+	}
 	it := &item{msg: m, expires: now.Add(s.opts.CommandTTL), ack: plainText(m.ApplicationProperties["iothub-ack"])}
 	switch it.ack {
 	case "", "none", "positive", "negative", "full":
@@ -97,8 +101,10 @@ func deliver(q *queue, l *link, encode func(*item) ([]byte, error)) {
 			_, err = l.wire.Send(payload, &amqpd.SendOptions{Tag: t[:], Value: t})
 		}
 		switch {
-		case err != nil: // too large for this client, or gone: its lock brings it back
-			return
+		case errors.Is(err, amqpd.ErrNoCredit) || errors.Is(err, amqpd.ErrDetached):
+			return // its lock brings it back
+		case err != nil: // too large for this client
+			q.settle(t, statusRejected)
 		case l.wire.SndSettleMode == amqpd.SndSettled:
 			q.settle(t, statusSuccess)
 		}
@@ -126,7 +132,7 @@ func encodeCommand(id string, it *item) ([]byte, error) {
 	if len(m.Data) == 0 && m.Value == nil && m.Sequence == nil {
 		m.Data = [][]byte{{}}
 	}
-	return m.MarshalBinary()
+	return encodeMessage(&m)
 }
 
 // settleFrom applies what a client said of a delivery from a queue. With receiver settle mode second the client waits for the answer.

@@ -333,6 +333,21 @@ func TestSixtyFourRecordsGoAtOnce(t *testing.T) {
 	}
 }
 
+func TestPurge(t *testing.T) {
+	b := newBed(t, &hubsim.Options{FeedbackBatch: 1})
+	b.enqueue("a", "negative")
+	b.enqueue("b", "positive")
+	if n, err := b.PurgeCommands("pi-17"); n != 2 || err != nil {
+		t.Errorf("%d purged, %v", n, err)
+	}
+	if diff := cmp.Diff([]string{"a Purged"}, b.statuses()); diff != "" || b.Queued("pi-17") != 0 {
+		t.Errorf("%d left, %s", b.Queued("pi-17"), diff)
+	}
+	if _, err := b.PurgeCommands("ghost"); !errors.Is(err, hubsim.ErrUnknownDevice) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestSecondReceiveLinkTakesOver(t *testing.T) {
 	b := newBed(t, nil)
 	c := b.connectDevice()

@@ -83,7 +83,7 @@ func (c *conn) replyLocked(at node, request *amqp.Message, status int32, text st
 		answer.Properties.CorrelationID = p.MessageID
 		r.to = deref(p.ReplyTo)
 	}
-	payload, err := answer.MarshalBinary()
+	payload, err := encodeMessage(answer)
 	if err != nil {
 		c.s.opts.Logger.Warn("reply cannot be encoded", "error", err)
 		return

@@ -71,6 +71,30 @@ func TestPutTokenRefusals(t *testing.T) {
 	}
 }
 
+func TestTooManyTokens(t *testing.T) {
+	b := newBed(t, nil)
+	pair := b.connect(nil).cbs()
+	c, err := b.ServiceConnection("device")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(n int) int32 {
+		status, _, _ := pair.put("1", "n", c.Key.Token(fmt.Sprint("localhost/devices/d", n), time.Now().Add(time.Hour), "device"))
+		return status
+	}
+	for n := range 1000 {
+		if status := put(n); status != 200 {
+			t.Fatalf("token %d: %d", n+1, status)
+		}
+	}
+	if status := put(1000); status != 403 {
+		t.Errorf("token 1001: %d, want 403", status)
+	}
+	if status := put(5); status != 200 {
+		t.Errorf("a renewal: %d", status)
+	}
+}
+
 func TestTokenSpellings(t *testing.T) {
 	b := newBed(t, nil)
 	pair := b.connect(nil).cbs()

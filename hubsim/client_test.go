@@ -57,7 +57,7 @@ type client struct {
 	*amqp.Session
 }
 
-// connect opens a connection in memory, or over the dialled one when given; sasl may be nil for the bare header.
+// connect opens a connection in memory; a nil sasl means the bare header.
 func (b *bed) connect(sasl amqp.SASLType) *client {
 	b.t.Helper()
 	nc, err := b.Dial(b.t.Context())

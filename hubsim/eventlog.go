@@ -55,7 +55,7 @@ type partition struct {
 func partitionOf(device string, n int) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(device)) // never fails
-	return int(h.Sum32() % uint32(n))
+	return int(int64(h.Sum32()) % int64(n))
 }
 
 // append stores an event and stamps it with its place; keep bounds the log.

@@ -75,7 +75,9 @@ func (f *feedback) flush() {
 	if len(f.pending) == 0 {
 		return
 	}
-	f.timer.Stop()
+	if f.timer != nil {
+		f.timer.Stop()
+	}
 	body, err := json.Marshal(f.pending)
 	f.pending = nil
 	if err != nil { // cannot happen: strings and times
@@ -98,7 +100,7 @@ func (f *feedback) flush() {
 func encodeFeedback(it *item) ([]byte, error) {
 	m := *it.msg
 	m.Annotations = amqp.Annotations{"iothub-enqueuedtime": it.enqueued.UTC().Truncate(time.Millisecond)}
-	return m.MarshalBinary()
+	return encodeMessage(&m)
 }
 
 // pumpFeedbackLocked delivers feedback; services that read at the same time compete for it.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -29,6 +30,16 @@ func decodeMessage(payload []byte) (m *amqp.Message, err error) {
 		return nil, fmt.Errorf("%w: %w", errUndecodable, err)
 	}
 	return m, nil
+}
+
+// encodeMessage writes a message. What a peer sent can hold values that the decoder reads and the encoder does not know.
+func encodeMessage(m *amqp.Message) (payload []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			payload, err = nil, fmt.Errorf("message cannot be encoded: %v", p)
+		}
+	}()
+	return m.MarshalBinary()
 }
 
 // bodyOf returns the bytes of a body: its data sections joined, or the text of a value.
@@ -88,8 +99,14 @@ func plainText(v any) string {
 // plainValue returns what JSON shows for an AMQP value: numbers and truth values as they are, everything else as text.
 func plainValue(v any) any {
 	switch v := v.(type) {
-	case bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64, nil:
+	case bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, nil:
 		return v
+	case float32:
+		return plainValue(float64(v))
+	case float64:
+		if !math.IsNaN(v) && !math.IsInf(v, 0) { // which JSON lacks
+			return v
+		}
 	}
 	return plainText(v)
 }

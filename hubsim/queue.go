@@ -15,6 +15,7 @@ const (
 	statusExpired   = "Expired"
 	statusExceeded  = "DeliveryCountExceeded"
 	statusRejected  = "Rejected"
+	statusPurged    = "Purged"
 	outcomeReleased = "released" // not an end: back to the queue, one delivery more
 )
 
@@ -145,6 +146,15 @@ func (q *queue) find(t token) *item {
 		return nil
 	}
 	return q.items[i]
+}
+
+// purge ends every message and returns how many there were.
+func (q *queue) purge() int {
+	all := slices.Clone(q.items)
+	for _, it := range all {
+		q.end(it, statusPurged)
+	}
+	return len(all)
 }
 
 // close stops every timer and forgets the messages.

@@ -1,6 +1,7 @@
 package hubsim
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
@@ -99,7 +100,7 @@ func (s *Server) pumpEventsLocked(l *link) {
 		if e == nil {
 			return
 		}
-		payload, err := e.message.MarshalBinary()
+		payload, err := encodeMessage(e.message)
 		if err != nil {
 			s.opts.Logger.Warn("event cannot be encoded", "sequence", e.Sequence, "error", err)
 			l.next = e.Sequence + 1
@@ -180,4 +181,15 @@ func (s *Server) SendCommand(id string, m *amqp.Message) error {
 		return joinRefusal(ErrQueueFull, refusal)
 	}
 	return refusal
+}
+
+// PurgeCommands deletes every command that waits for a device, delivered and unsettled ones included, and returns how many there were.
+func (s *Server) PurgeCommands(id string) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.devices[id]
+	if d == nil {
+		return 0, fmt.Errorf("purge commands of %q: %w", id, ErrUnknownDevice)
+	}
+	return d.commands.purge(), nil
 }

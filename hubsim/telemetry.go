@@ -62,6 +62,9 @@ func decodeTelemetry(d *amqpd.Incoming) ([]*amqp.Message, *amqpd.Error) {
 	size := 0
 	for _, m := range messages {
 		size += meteredSize(m)
+		if _, err := encodeMessage(m); err != nil { // nobody could read it
+			return nil, &amqpd.Error{Condition: condDecode, Description: err.Error()}
+		}
 	}
 	if size > maxTelemetry {
 		return nil, &amqpd.Error{Condition: condSize, Description: fmt.Sprintf("the message has %d bytes, %d are allowed", size, maxTelemetry)}

@@ -139,7 +139,8 @@ func TestExitStatuses(t *testing.T) {
 			{"--bogus"}, {"extra"}, {"--partitions", "0"}, {"--device", "a/b"}, {"--feedback-delay", "0s"}, {"--token-grace=-1s"}, {"--hostname="},
 		},
 		cli.Failed: {
-			{"--listen", "127.0.0.1:99999"}, {"--listen", "127.0.0.1:0", "--state", file},
+			{"--listen", "127.0.0.1:99999"},
+			{"--listen", "127.0.0.1:0", "--state", file},
 			{"--listen", "127.0.0.1:0", "--events", filepath.Join(file, "x")},
 		},
 	} {

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -70,11 +72,12 @@ func (p *program) Run(ctx context.Context, std cli.IO) (err error) {
 	if p.Events == "-" {
 		out = std.Err // standard output is for events alone
 	}
-	greet(out, l.Addr().String(), state, hub)
-	if p.ReadyFile != "" {
-		if err := writeReady(p.ReadyFile, l.Addr().String()); err != nil {
-			return errors.Join(err, l.Close())
-		}
+	err = greet(out, l.Addr().String(), state, hub)
+	if err == nil && p.ReadyFile != "" {
+		err = writeReady(p.ReadyFile, l.Addr().String())
+	}
+	if err != nil {
+		return errors.Join(err, l.Close())
 	}
 	if err := hub.Serve(ctx, l); err != nil {
 		return err
@@ -133,22 +136,24 @@ func (p *program) logger(w io.Writer) *slog.Logger {
 }
 
 // greet prints where the hub is and which files its clients need. The first line is for scripts too.
-func greet(w io.Writer, addr, state string, hub *hubsim.Server) {
-	fmt.Fprintf(w, "hubsim listens on %s\n", addr)
-	fmt.Fprintf(w, "  trust    %s\n", filepath.Join(state, "ca.pem"))
-	fmt.Fprintf(w, "  service  %s\n", filepath.Join(state, "service.connection-string"))
-	fmt.Fprintf(w, "  owner    %s\n", filepath.Join(state, "owner.connection-string"))
-	var ids []string
-	for id := range hub.Devices() {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
+func greet(w io.Writer, addr, state string, hub *hubsim.Server) error {
+	var b strings.Builder
+	line := func(what, name string) { fmt.Fprintf(&b, "  %-9s%s\n", what, filepath.Join(state, name)) }
+	fmt.Fprintf(&b, "hubsim listens on %s\n", addr)
+	line("trust", "ca.pem")
+	line("service", "service.connection-string")
+	line("owner", "owner.connection-string")
+	ids := slices.Sorted(maps.Keys(hub.Devices()))
 	for _, id := range ids {
-		fmt.Fprintf(w, "  device   %s\n", filepath.Join(state, "devices", id+".connection-string"))
+		line("device", filepath.Join("devices", id+".connection-string"))
 	}
 	if len(ids) == 0 {
-		fmt.Fprintln(w, "  no device yet: start with --device ID to register one")
+		b.WriteString("  no device yet: start with --device ID to register one\n")
 	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("standard output: %w", err)
+	}
+	return nil
 }
 
 // writeReady writes the file in one step, so that a script never reads half an address.
