@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,10 +28,10 @@ type bed struct {
 	device sas.ConnectionString
 	queue  outbox.Queue
 	o      agent.Options
-	dials  int
-	// skew is added to the device's wall clock.
-	skew time.Duration
-	key  sas.Key
+	dials  atomic.Int64
+	// skew in nanoseconds is added to the device's wall clock.
+	skew atomic.Int64
+	key  atomic.Pointer[sas.Key]
 }
 
 // wall is a clock that is right in virtual time, which begins in the year 2000.
@@ -52,7 +53,7 @@ func newBed(t *testing.T) *bed {
 	if b.device, err = hub.AddDevice("pi-17"); err != nil {
 		t.Fatal(err)
 	}
-	b.key = b.device.Key
+	b.key.Store(&b.device.Key)
 	b.o = agent.Options{
 		Queue: b.queue, Dial: b.dial, Clock: b.clock(), Drain: 10 * time.Second,
 		Pack:   agent.PackOptions{MaxLoss: 10 * time.Second},
@@ -61,7 +62,7 @@ func newBed(t *testing.T) *bed {
 	return b
 }
 
-func (b *bed) now() time.Time { return wall().Add(b.skew) }
+func (b *bed) now() time.Time { return wall().Add(time.Duration(b.skew.Load())) }
 
 func (b *bed) clock() *clock.Clock {
 	start := time.Now()
@@ -69,9 +70,9 @@ func (b *bed) clock() *clock.Clock {
 }
 
 func (b *bed) dial(ctx context.Context) (*iothub.Client, error) {
-	b.dials++
+	b.dials.Add(1)
 	return iothub.Dial(ctx, &iothub.Options{
-		Host: "localhost", DeviceID: "pi-17", Key: b.key, Now: b.now,
+		Host: "localhost", DeviceID: "pi-17", Key: *b.key.Load(), Now: b.now,
 		Dial: func(ctx context.Context, _ string) (net.Conn, error) { return b.hub.Dial(ctx) },
 	})
 }

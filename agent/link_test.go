@@ -197,8 +197,8 @@ func TestHubDownAtStart(t *testing.T) {
 		if n := b.queue.Stats().Queued[1]; n < 700 {
 			t.Errorf("%d messages queued after an hour", n)
 		}
-		if b.dials > 400 || b.dials < 100 {
-			t.Errorf("%d attempts in an hour", b.dials)
+		if n := b.dials.Load(); n > 400 || n < 100 {
+			t.Errorf("%d attempts in an hour", n)
 		}
 		if s := a.Status().Link; s.State != "waiting" || s.Class != "network" || s.Hint == "" {
 			t.Errorf("link %+v", s)
@@ -214,7 +214,8 @@ func TestHubDownAtStart(t *testing.T) {
 func TestWrongKeyIsSaidAndTriedSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t)
-		b.key = sas.NewKey([]byte("another key"))
+		another := sas.NewKey([]byte("another key"))
+		b.key.Store(&another)
 		b.put(1)
 		a, stop := b.run()
 		time.Sleep(10 * time.Minute) // virtual
@@ -224,7 +225,7 @@ func TestWrongKeyIsSaidAndTriedSlowly(t *testing.T) {
 		if n := b.hub.TokenRequests(); n > 60 {
 			t.Errorf("%d token requests in ten minutes", n)
 		}
-		b.key = b.device.Key
+		b.key.Store(&b.device.Key)
 		b.until(5*time.Minute, "the message, once the key is right", func() bool { return b.hub.Accepted() == 1 })
 		if err := stop(); err != nil {
 			t.Error(err)
@@ -235,7 +236,7 @@ func TestWrongKeyIsSaidAndTriedSlowly(t *testing.T) {
 func TestClockAnHourBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t)
-		b.skew = -2 * time.Hour
+		b.skew.Store(int64(-2 * time.Hour))
 		b.put(1)
 		a, stop := b.run()
 		time.Sleep(time.Minute) // virtual
@@ -243,7 +244,7 @@ func TestClockAnHourBehind(t *testing.T) {
 		if (s.Class != "auth" && s.Class != "clock") || !strings.Contains(s.Hint, "clock") {
 			t.Errorf("link %+v", s)
 		}
-		b.skew = 0
+		b.skew.Store(0)
 		b.until(5*time.Minute, "the message, once the clock is right", func() bool { return b.hub.Accepted() == 1 })
 		if err := stop(); err != nil {
 			t.Error(err)
@@ -254,7 +255,7 @@ func TestClockAnHourBehind(t *testing.T) {
 func TestImplausibleClockMintsNoToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t)
-		b.skew = -20 * 365 * 24 * time.Hour
+		b.skew.Store(int64(-20 * 365 * 24 * time.Hour))
 		b.o.Sources = []agent.Source{{Sampler: &fakeSensor{name: "boiler", clock: b.o.Clock}, Lane: 1}}
 		a, stop := b.run()
 		time.Sleep(time.Minute) // virtual
@@ -264,7 +265,7 @@ func TestImplausibleClockMintsNoToken(t *testing.T) {
 		if n := b.hub.TokenRequests(); n != 0 {
 			t.Errorf("%d token requests with a clock in the past", n)
 		}
-		b.skew = 0
+		b.skew.Store(0)
 		b.until(5*time.Minute, "readings", func() bool { return b.hub.Accepted() > 5 })
 		if got := *b.hub.Events()[0].Body; !strings.Contains(got, `"clock":"unknown","uptime_seconds":1.000`) {
 			t.Errorf("body %s", got)
