@@ -159,9 +159,10 @@ func (s *salvager) newest(lane Lane) loss {
 	return loss{gap: Gap{Lane: lane, Messages: s.hidden * pageSize / least, AtMost: true, Reason: reasonDamage}}
 }
 
-// unknown declares what a file may have held of which not even the counts can be read.
+// unknown declares what a file may have held of which not even the counts can be read: it may have been cut, so all that the quota
+// allowed.
 func (s *salvager) unknown() []loss {
-	n := uint64(max(s.size, 0)) / least
+	n := uint64(max(s.size/least, s.quota/overhead)) //nolint:gosec // sizes are positive
 	var out []loss
 	for i := range s.st.lane {
 		if s.st.lane[i].count > 0 {

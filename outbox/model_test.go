@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -33,8 +34,15 @@ type model struct {
 }
 
 func TestModel(t *testing.T) {
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue { // each check opens and syncs many files
+		if err := f.Value.Set("30"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Value.Set(f.DefValue) }) // was accepted before
+	}
+	root := quickDir(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "m")
+		dir, err := os.MkdirTemp(root, "m")
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -242,4 +250,18 @@ func copyFile(t interface{ Fatal(...any) }, from, to string) {
 	if err := os.WriteFile(to, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// quickDir is a folder in memory where there is one, for tests that sync thousands of times and cut no power.
+func quickDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "outbox")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

@@ -178,14 +178,21 @@ func (p *picker) take(r *record, it *item) (bool, error) {
 }
 
 // Ack says that the hub accepted them. They leave the disk with a commit after 1 000 acks or 1 s, at Sync and at Close; what was acked
-// after the last commit before a crash is handed out again. Unknown ids are ignored.
+// after the last commit before a crash is handed out again. Ack waits for a commit only when 2 000 acks are unwritten. Unknown ids
+// are ignored.
 func (o *Outbox) Ack(ids ...ID) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	for !o.closed && o.degraded == "" && len(o.acked) >= 2*ackBatch {
+		room := o.room
+		o.mu.Unlock()
+		<-room // closed by every commit, by a failing disk and by Close
+		o.mu.Lock()
+	}
 	if o.closed {
 		return ErrClosed
 	}
-	before := len(o.acked)
+	before, freed := len(o.acked), false
 	for _, id := range ids {
 		it := o.flight[id]
 		if it == nil {
@@ -196,12 +203,16 @@ func (o *Outbox) Ack(ids ...ID) error {
 		if it.staged != nil {
 			o.forgetLocked(it.staged)
 			delete(o.items, it.key)
+			freed = true
 			continue
 		}
 		it.state = leaving
 		o.acked = append(o.acked, it.key)
 	}
-	o.pruneLocked()
+	if freed {
+		o.pruneLocked()
+		o.signalRoomLocked()
+	}
 	if len(o.acked) > before {
 		if before == 0 {
 			o.firstAck = time.Now()
@@ -210,7 +221,6 @@ func (o *Outbox) Ack(ids ...ID) error {
 			o.wake()
 		}
 	}
-	o.signalRoomLocked()
 	return nil
 }
 

@@ -68,7 +68,7 @@ func (o *Outbox) repairLocked(cause error) error {
 	if err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
-	s := &salvager{in: in, size: info.Size(), out: out}
+	s := &salvager{in: in, size: info.Size(), out: out, quota: o.opt.MaxBytes}
 	if err = s.run(); err == nil {
 		err = o.declareLocked(s)
 	}
@@ -134,9 +134,10 @@ func (o *Outbox) declareLocked(s *salvager) error {
 
 // salvager copies what is whole in a damaged file.
 type salvager struct {
-	in   *os.File
-	size int64
-	out  *file
+	in    *os.File
+	size  int64
+	out   *file
+	quota int64
 
 	old      *state        // the newest state record that could be read
 	stale    bool          // it may not be the last one
