@@ -121,13 +121,12 @@ func encodeCommand(id string, it *item) ([]byte, error) {
 	}
 	m.Annotations["x-opt-sequence-number"] = it.seq
 	m.Annotations["iothub-enqueuedtime"] = it.enqueued.UTC().Truncate(time.Millisecond)
-	m.Annotations["iothub-deliverycount"] = uint8(min(it.deliveries, 255)) //nolint:gosec // bounded
+	m.Annotations["iothub-deliverycount"] = uint8(min(it.deliveries, 255))
 	properties := amqp.MessageProperties{}
 	if m.Properties != nil {
 		properties = *m.Properties
 	}
 	properties.To = ptr("/devices/" + id + "/messages/deviceBound")
-	properties.AbsoluteExpiryTime = ptr(it.expires.UTC())
 	m.Properties = &properties
 	if len(m.Data) == 0 && m.Value == nil && m.Sequence == nil {
 		m.Data = [][]byte{{}}

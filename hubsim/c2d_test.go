@@ -359,8 +359,8 @@ func TestSecondReceiveLinkTakesOver(t *testing.T) {
 		t.Errorf("the first link ended with %v", err)
 	}
 	b.enqueue("m", "")
-	if m := c.receive(next); string(m.GetData()) != "m" {
-		t.Errorf("got %s", m.GetData())
+	if m := c.receive(next); string(m.GetData()) != "m" || m.Properties.AbsoluteExpiryTime != nil {
+		t.Errorf("got %s, expiry %v that no service set", m.GetData(), m.Properties.AbsoluteExpiryTime)
 	}
 }
 

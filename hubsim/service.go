@@ -135,7 +135,7 @@ func (c *conn) manageLocked(d *amqpd.Incoming) {
 		}
 		c.replyLocked(nodeManagement, m, 200, "OK", map[string]any{
 			"name": s.entity(), "type": "com.microsoft:eventhub", "created_at": s.created,
-			"partition_count": int32(len(ids)), "partition_ids": ids, //nolint:gosec // at most 128
+			"partition_count": int32(len(ids)), "partition_ids": ids,
 		})
 	case "com.microsoft:partition":
 		n, err := strconv.Atoi(property("partition"))

@@ -20,7 +20,7 @@ func openEvents(path string, stdout io.Writer, fail context.CancelCauseFunc) (fu
 		return nil, closer, nil
 	case "-":
 	default:
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // the path is the user's own
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
 			return nil, nil, fmt.Errorf("--events: %w", err)
 		}
