@@ -61,12 +61,12 @@ func program(mode string) int {
 		return len(arg)
 	case "suicide":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
+		time.Sleep(time.Hour)
 	case "deaf": // survives SIGTERM
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("deaf")
 		child(arg)
-		select {}
+		time.Sleep(time.Hour)
 	case "polite":
 		ch := make(chan os.Signal, 1)
 		signal.Notify(ch, syscall.SIGTERM)
@@ -157,7 +157,10 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("TZ", "UTC")
 	t.Setenv("HOME", "/root")
 	t.Setenv("LANG", "C")
-	got := open(t, "env", func(c *Config) { c.Env = append(c.Env, "TZ", "MODE=soft", "NOT_SET", "IOTAGENT_COMMAND=fake"); c.Dir = "/usr" }).Run(t.Context(), nil)
+	got := open(t, "env", func(c *Config) {
+		c.Env = append(c.Env, "TZ", "MODE=soft", "NOT_SET", "IOTAGENT_COMMAND=fake")
+		c.Dir = "/usr"
+	}).Run(t.Context(), nil)
 	want := []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C",
 		modeEnv + "=env", fastExit, "TZ=UTC", "MODE=soft", "IOTAGENT_COMMAND=cmd", "dir /usr",
