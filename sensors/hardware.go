@@ -11,7 +11,7 @@ import (
 	"periph.io/x/conn/v3/i2c"
 )
 
-// ErrClosed: the buses were closed because the program ends.
+// ErrClosed says that the buses were closed because the program ends.
 var ErrClosed = errors.New("buses are closed")
 
 // HardwareOptions changes what NewHardware does. The zero value is right for a real machine.

@@ -177,9 +177,9 @@ func (d *device) read(ctx context.Context) ([]sensors.Sample, error) {
 	if err := d.await(ctx, d.conversionTime(), statusMeasuring); err != nil {
 		return nil, err
 	}
-	data := make([]byte, 6, 8)
+	data := make([]byte, 6) // pressure and temperature
 	if d.humid {
-		data = data[:8]
+		data = append(data, 0, 0)
 	}
 	if err := d.bus.Tx(ctx, []byte{regData}, data); err != nil {
 		return nil, fmt.Errorf("read data: %w", err)

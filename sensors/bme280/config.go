@@ -49,7 +49,7 @@ func (c *Config) Validate(bad func(key, msg string)) {
 
 // Open finds the chip, resets it and reads its calibration.
 func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {
-	bus, err := sensors.OpenI2C(hw, c.Bus, uint16(c.Address)) //nolint:gosec // Validate allows two small numbers
+	bus, err := sensors.OpenI2C(hw, c.Bus, uint16(c.Address))
 	if err != nil {
 		return nil, fmt.Errorf("bme280: %w", err)
 	}
