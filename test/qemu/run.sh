@@ -4,6 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 if ! command -v qemu-arm-static qemu-aarch64-static >/dev/null; then tools/apt.sh qemu-user-static; fi
+# qemu-user runs one program; a test that starts itself again as a child cannot work there.
+skip='^TestKill$'
+echo "not run here, because they start their own binary: $skip"
 out=$PWD/.build/qemu
 mkdir -p "$out"
 
@@ -15,7 +18,7 @@ run() {
 	[ "$arch" != armv6 ] || goarch=arm
 	CGO_ENABLED=0 GOARCH=$goarch GOARM=6 go test -c -o "$bin" "./$pkg"
 	echo "$arch $pkg"
-	(cd "$pkg" && "$@" "$bin" -test.short -test.shuffle=on -test.timeout=5m)
+	(cd "$pkg" && "$@" "$bin" -test.short -test.skip="$skip" -test.shuffle=on -test.timeout=5m)
 	echo "ok   $arch $pkg, $((SECONDS - began)) s"
 }
 
