@@ -15,7 +15,7 @@ var errNoAnswer = errors.New("the hub did not answer a token request in time")
 type cbs struct {
 	sender   *amqp.Sender
 	receiver *amqp.Receiver
-	rejected chan *amqp.Error // a request that was refused as a message has no reply
+	rejected chan *amqp.StateRejected // a request that was refused as a message has no reply
 
 	mu sync.Mutex // one request at a time
 	n  uint64
@@ -34,7 +34,7 @@ func (c *Client) login(ctx context.Context) error {
 	if err != nil {
 		return failure("begin", err)
 	}
-	links := &cbs{rejected: make(chan *amqp.Error, 1)}
+	links := &cbs{rejected: make(chan *amqp.StateRejected, 1)}
 	links.sender, err = session.NewSender(ctx, "$cbs", &amqp.SenderOptions{Name: linkName("cbs-sender"), OnDeliveryStateChanged: links.state})
 	if err != nil {
 		return failure("attach $cbs", err)
@@ -91,7 +91,11 @@ func (b *cbs) request(ctx context.Context, audience, signature string) (status i
 	go func() {
 		defer close(refusal)
 		select {
-		case e := <-b.rejected:
+		case state := <-b.rejected:
+			e := state.Error
+			if e == nil {
+				e = &amqp.Error{Description: "the hub rejected the token request"}
+			}
 			cancel(e)
 		case <-ctx.Done():
 		}
@@ -125,12 +129,8 @@ func (b *cbs) state(s amqp.DeliveryState) {
 	if !ok {
 		return
 	}
-	e := rejected.Error
-	if e == nil {
-		e = &amqp.Error{Description: "the hub rejected the token request"}
-	}
 	select {
-	case b.rejected <- e:
+	case b.rejected <- rejected:
 	default:
 	}
 }

@@ -88,7 +88,7 @@ func (c *Client) detach(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	stop := context.AfterFunc(c.ctx, cancel)
+	stop := context.AfterFunc(c.ctx, cancel) //nolint:contextcheck // the client may end first
 	defer stop()
 	_ = c.sender.Close(ctx)
 	_ = c.receiver.Close(ctx)

@@ -42,10 +42,10 @@ func Dial(ctx context.Context, opts *Options) (*Client, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	stop := context.AfterFunc(c.ctx, cancel) // a link lost while others are being made
+	stop := context.AfterFunc(c.ctx, cancel) //nolint:contextcheck // a link may be lost while others are being made
 	defer stop()
 	if err := c.open(ctx); err != nil {
-		if lost := context.Cause(c.ctx); lost != nil {
+		if lost := context.Cause(c.ctx); lost != nil { //nolint:contextcheck // as above
 			err = lost
 		}
 		e := failure("dial", err)
@@ -166,7 +166,7 @@ func giveUpAfter(d time.Duration) func(network, address string, c syscall.RawCon
 	return func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) {
 			// Best effort: not every kernel has it, and the watchdog notices too.
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds())) //nolint:gosec // a file descriptor is a small int
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
 		})
 	}
 }
@@ -185,7 +185,7 @@ func (c *Client) attach(ctx context.Context, telemetry, command string) (err err
 		return failure("attach telemetry", err)
 	}
 	c.receiver, err = c.session.NewReceiver(ctx, c.address("messages/devicebound"), &amqp.ReceiverOptions{
-		Name: command, Properties: properties, Credit: int32(min(c.o.Credit, 50)), //nolint:gosec // small
+		Name: command, Properties: properties, Credit: int32(min(c.o.Credit, 50)),
 	})
 	if err != nil {
 		return failure("attach command", err)

@@ -33,7 +33,7 @@ func newGate(settled func()) *gate {
 func (g *gate) enter(ctx context.Context, done <-chan struct{}, r *Receipt) error {
 	return g.wait(ctx, done, func() (bool, error) {
 		// Serial numbers: the difference wraps (AMQP 1.0 part 2 §2.6.7).
-		open := int32(g.credit-g.sent) > 0 && int32(g.window-g.frames) > 0 //nolint:gosec // wraps on purpose
+		open := int32(g.credit-g.sent) > 0 && int32(g.window-g.frames) > 0
 		if g.shut == nil && open {
 			g.sent++
 			g.current = r
@@ -90,7 +90,7 @@ func (g *gate) outcome(first, last uint32, o Outcome) {
 				n++
 			}
 		}
-		if last-first < uint32(len(g.flight)) { //nolint:gosec // never more than the credit
+		if last-first < uint32(len(g.flight)) {
 			for id := first; id <= last; id++ {
 				settle(id)
 			}

@@ -60,7 +60,8 @@ func TestDelivery(t *testing.T) {
 	}{
 		{"nothing", amqp.Message{}, Delivery{Properties: none}},
 		{
-			"everything", amqp.Message{
+			"everything",
+			amqp.Message{
 				Properties: &amqp.MessageProperties{MessageID: "x", CorrelationID: uint64(9), Subject: &subject, AbsoluteExpiryTime: &local},
 				Annotations: amqp.Annotations{
 					"x-opt-sequence-number": uint64(12), "iothub-enqueuedtime": local, "iothub-deliverycount": uint8(3), "x-opt-lock-token": "t",
@@ -75,7 +76,8 @@ func TestDelivery(t *testing.T) {
 		},
 		{"number id", amqp.Message{Properties: &amqp.MessageProperties{MessageID: uint64(1)}}, Delivery{ID: "u:1", MessageID: "1", Properties: none}},
 		{
-			"uuid id", amqp.Message{Properties: &amqp.MessageProperties{MessageID: uuid}},
+			"uuid id",
+			amqp.Message{Properties: &amqp.MessageProperties{MessageID: uuid}},
 			Delivery{ID: "uuid:00010203-0405-0607-0809-0a0b0c0d0e0f", MessageID: "00010203-0405-0607-0809-0a0b0c0d0e0f", Properties: none},
 		},
 		{"binary id", amqp.Message{Properties: &amqp.MessageProperties{MessageID: []byte{0xab}}}, Delivery{ID: "b:ab", MessageID: "ab", Properties: none}},

@@ -69,7 +69,7 @@ func (c *Client) Settle(ctx context.Context, d *Delivery, s Settlement, reason s
 // the socket's, and in receiver-settle-mode second it loses a credit when the context ends first; so it gets one of our own, and when that ends the connection does.
 func (c *Client) settle(ctx context.Context, m *amqp.Message, s Settlement, reason string) error {
 	result := make(chan error, 1)
-	go func() {
+	go func() { //nolint:contextcheck // see above
 		own, cancel := context.WithTimeout(c.ctx, c.o.SettleTimeout)
 		defer cancel()
 		err := c.dispose(own, m, s, reason)

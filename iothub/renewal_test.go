@@ -174,3 +174,23 @@ func TestWallClockJumps(t *testing.T) {
 		}
 	})
 }
+
+// No token is minted while the clock is wrong, however it came to be so.
+func TestClockIsLostBeforeRenewal(t *testing.T) {
+	run(t, &hubsim.Options{TokenGrace: -1}, func(t *testing.T, b *bed) {
+		var lost atomic.Bool
+		o := b.options()
+		o.Now = func() time.Time {
+			if lost.Load() {
+				return time.Unix(0, 0)
+			}
+			return wall()
+		}
+		c := b.dial(o)
+		lost.Store(true)
+		want(t, ended(t, c, time.Hour), iothub.ClassClock)
+		if n := b.TokenRequests(); n != 1 {
+			t.Errorf("%d tokens", n)
+		}
+	})
+}

@@ -47,7 +47,7 @@ func listening(t *testing.T) (*hubsim.Server, *iothub.Options) {
 		serving.Wait()
 	})
 	return s, &iothub.Options{
-		Host: "localhost", Gateway: "localhost:" + port(t, l), DeviceID: device, Key: c.Key, TLS: &tls.Config{RootCAs: s.CertPool()}, //nolint:gosec // Dial sets the version
+		Host: "localhost", Gateway: "localhost:" + port(t, l), DeviceID: device, Key: c.Key, TLS: &tls.Config{RootCAs: s.CertPool()},
 	}
 }
 
@@ -142,11 +142,11 @@ func TestHandshakeFailures(t *testing.T) {
 			var serving sync.WaitGroup
 			serving.Go(func() {
 				answerOnce(l, &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tt.demand}, tt.plain)
-			}) //nolint:gosec // a test
+			})
 			defer serving.Wait()
 			defer l.Close() //nolint:errcheck // ends Accept
 			_, err = iothub.Dial(t.Context(), &iothub.Options{
-				Host: "localhost", Gateway: "localhost:" + port(t, l), DeviceID: "d", Auth: iothub.AuthX509, TLS: &tls.Config{RootCAs: roots}, //nolint:gosec // Dial sets the version
+				Host: "localhost", Gateway: "localhost:" + port(t, l), DeviceID: "d", Auth: iothub.AuthX509, TLS: &tls.Config{RootCAs: roots},
 			})
 			want(t, err, tt.class)
 		})

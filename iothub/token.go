@@ -54,7 +54,7 @@ func (c *Client) mint() (*token, error) {
 // that started together do not renew together.
 func (t *token) renewAfter() time.Duration {
 	d := min(t.life*8/10, t.life-min(5*time.Minute, t.life/2))
-	return d - rand.N(d/10+1)
+	return d - rand.N(d/10+1) //nolint:gosec // only to spread the load
 }
 
 // reserve is how long before its end a token is given up.

@@ -236,8 +236,8 @@ func encodeList(fields [][]byte, long bool) []byte {
 	var b []byte
 	if long || size+1 > 255 || len(fields) > 255 {
 		b = append(b, 0xd0)
-		b = binary.BigEndian.AppendUint32(b, uint32(size)+4)      //nolint:gosec // a frame is at most 64 KiB
-		b = binary.BigEndian.AppendUint32(b, uint32(len(fields))) //nolint:gosec // as above
+		b = binary.BigEndian.AppendUint32(b, uint32(size)+4)
+		b = binary.BigEndian.AppendUint32(b, uint32(len(fields)))
 	} else {
 		b = append(b, 0xc0, byte(size+1), byte(len(fields)))
 	}

@@ -210,9 +210,8 @@ func remoteError(b []byte) *amqp.Error {
 	if len(b) < 4 || b[0] != 0 || b[1] != 0x53 || b[2] != 0x1d {
 		return nil
 	}
-	fields, _, err := list(b[3:])
-	if err != nil {
-		return nil
+	if fields, _, err := list(b[3:]); err == nil {
+		return &amqp.Error{Condition: amqp.ErrCond(textField(fields, 0)), Description: textField(fields, 1)}
 	}
-	return &amqp.Error{Condition: amqp.ErrCond(textField(fields, 0)), Description: textField(fields, 1)}
+	return nil
 }
