@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/json"
+	"math"
 	"strconv"
 	"time"
 
@@ -37,7 +38,7 @@ func appendReading(b []byte, r *sensors.Reading) []byte {
 		b = append(b, ',')
 		b = appendString(b, s.Name)
 		b = append(b, ':')
-		b = strconv.AppendFloat(b, s.Value, 'g', -1, 64)
+		b = appendNumber(b, s.Value)
 	}
 	if r.Quality != sensors.Good {
 		b = append(b, `,"quality":`...)
@@ -48,6 +49,15 @@ func appendReading(b []byte, r *sensors.Reading) []byte {
 		}
 	}
 	return append(b, '}')
+}
+
+// appendNumber writes every digit that matters, without an exponent where a person would not use one.
+func appendNumber(b []byte, v float64) []byte {
+	format := byte('f')
+	if a := math.Abs(v); a != 0 && (a < 1e-6 || a >= 1e21) {
+		format = 'g'
+	}
+	return strconv.AppendFloat(b, v, format, -1, 64)
 }
 
 // maxReason keeps an error's text from filling a message.

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"iotagent/config"
+	"iotagent/internal/cli"
+	"iotagent/sensors"
+)
+
+type checkCommand struct {
+	Probe bool `help:"Read every sensor and connect to the hub too."`
+	JSON  bool `help:"Print JSON."`
+}
+
+// checked is what a configuration comes to. docs/formats.md shows its JSON.
+type checked struct {
+	File     string   `json:"file"`
+	Hub      string   `json:"hub"`
+	Device   string   `json:"device"`
+	Auth     string   `json:"auth"`
+	StateDir string   `json:"state_dir"`
+	Sensors  []string `json:"sensors"`
+	Commands []string `json:"commands"`
+	// MessagesADay is what the schedule will send when every message holds what one flush interval gives.
+	MessagesADay int64    `json:"messages_a_day"`
+	Warnings     []string `json:"warnings"`
+	Readings     []taken  `json:"readings,omitempty"`
+	HubReached   *bool    `json:"hub_reached,omitempty"`
+}
+
+// probeLimit is how long the hub may take to answer.
+const probeLimit = 30 * time.Second
+
+// Run checks the file, its secrets and, with --probe, what stands behind it.
+func (c *checkCommand) Run(ctx context.Context, std cli.IO, path configPath) error {
+	f, err := path.load()
+	if err != nil {
+		return err
+	}
+	cr, err := f.Hub.Credentials(configOptions())
+	if err != nil {
+		return cli.Fail(cli.Config, err, "")
+	}
+	result := &checked{
+		File: f.Path, Hub: cr.Host, Device: cr.DeviceID, Auth: cr.Auth, StateDir: f.Agent.StateDir,
+		Sensors: []string{}, Commands: []string{}, Warnings: append([]string{}, warningTexts(f)...), MessagesADay: messagesADay(f),
+	}
+	for _, s := range f.Sensors {
+		result.Sensors = append(result.Sensors, fmt.Sprintf("%s (%s, every %s)", s.Name, s.Type, s.Interval.Duration))
+	}
+	for _, s := range f.Commands {
+		result.Commands = append(result.Commands, fmt.Sprintf("%s (%s)", s.Name, s.Type))
+	}
+	var failed error
+	if c.Probe {
+		failed = probe(ctx, f, result)
+	}
+	if c.JSON {
+		err = json.NewEncoder(std.Out).Encode(result)
+	} else {
+		err = result.print(std.Out)
+	}
+	return errors.Join(err, failed)
+}
+
+// messagesADay counts messages from the schedule alone: a lane with sensors sends once a flush, but no more often than its
+// fastest sensor reads.
+func messagesADay(f *config.File) int64 {
+	wait := min(f.Telemetry.FlushInterval.Duration, f.Outbox.MaxLoss.Duration/2)
+	fastest := map[string]time.Duration{}
+	var each int64 // with every reading sealed alone
+	for _, s := range f.Sensors {
+		d := s.Interval.Duration
+		each += int64(24 * time.Hour / d)
+		if old, ok := fastest[s.Lane]; !ok || d < old {
+			fastest[s.Lane] = d
+		}
+	}
+	if wait <= 0 {
+		return each
+	}
+	var n int64
+	for _, d := range fastest {
+		n += int64(24 * time.Hour / max(wait, d))
+	}
+	return min(n, each)
+}
+
+func warningTexts(f *config.File) []string {
+	var texts []string
+	for _, w := range f.Warnings {
+		texts = append(texts, w.Error())
+	}
+	for _, cmd := range f.Commands {
+		if w, ok := cmd.Config.(interface{ Warning() string }); ok && w.Warning() != "" {
+			texts = append(texts, fmt.Sprintf("command %q: %s", cmd.Name, w.Warning()))
+		}
+	}
+	return texts
+}
+
+// probe reads every sensor and connects to the hub once.
+func probe(ctx context.Context, f *config.File, result *checked) error {
+	hw := sensors.NewHardware("/", nil)
+	defer func() { _ = hw.Close() }() // only read: nothing to lose
+	result.Readings = takeAll(ctx, f.Sensors, hw)
+	var failed error
+	if slices.ContainsFunc(result.Readings, func(t taken) bool { return t.Quality == string(sensors.Failed) }) {
+		failed = errSensorsFailed
+	}
+	dial, err := dialer(f, nil)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	client, err := dial(ctx)
+	reached := err == nil
+	result.HubReached = &reached
+	if err != nil {
+		return errors.Join(failed, fmt.Errorf("hub %s: %w", result.Hub, err))
+	}
+	return errors.Join(failed, client.Close(ctx))
+}
+
+func (r *checked) print(w io.Writer) error {
+	fmt.Fprintf(w, "%s is right\n", r.File)
+	fmt.Fprintf(w, "device %s at hub %s, %s\n", r.Device, r.Hub, r.Auth)
+	fmt.Fprintf(w, "state in %s\n", r.StateDir)
+	for _, s := range r.Sensors {
+		fmt.Fprintf(w, "sensor %s\n", s)
+	}
+	for _, s := range r.Commands {
+		fmt.Fprintf(w, "command %s\n", s)
+	}
+	fmt.Fprintf(w, "about %d messages a day (each at most 4 KiB is metered as one)\n", r.MessagesADay)
+	for _, s := range r.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", s)
+	}
+	if err := printProbe(w, r); err != nil {
+		return err
+	}
+	return nil
+}
+
+func printProbe(w io.Writer, r *checked) error {
+	if r.HubReached == nil {
+		return nil
+	}
+	if *r.HubReached {
+		fmt.Fprintln(w, "the hub took this device's token")
+	}
+	return printReadings(w, r.Readings, false)
+}

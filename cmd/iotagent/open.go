@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"iotagent/agent"
+	"iotagent/c2d"
+	"iotagent/config"
+	"iotagent/internal/cli"
+	"iotagent/internal/clock"
+	"iotagent/internal/version"
+	"iotagent/iothub"
+	"iotagent/outbox"
+	"iotagent/sensors"
+)
+
+// maxEnvelope is the largest message that IoT Hub takes and what the agent keeps beside it.
+const maxEnvelope = 272 << 10
+
+func openOutbox(f *config.File, log *slog.Logger) (*outbox.Outbox, error) {
+	dir := filepath.Join(f.Agent.StateDir, "outbox")
+	q, err := outbox.Open(dir, &outbox.Options{
+		MaxBytes: f.Outbox.MaxBytes.N, MaxLoss: f.Outbox.MaxLoss.Duration, MaxMessage: maxEnvelope, Logger: log,
+	})
+	switch {
+	case errors.Is(err, outbox.ErrLocked):
+		return nil, cli.Fail(cli.Failed, err, "another iotagent works in "+f.Agent.StateDir+"; iotagent status shows it")
+	case errors.Is(err, os.ErrPermission):
+		return nil, cli.Fail(cli.Failed, err, "the user that runs iotagent must own "+f.Agent.StateDir+", or set [agent] state_dir to another folder")
+	case err != nil:
+		return nil, cli.Fail(cli.Failed, err, "")
+	}
+	return q, nil
+}
+
+func openSensors(f *config.File, log *slog.Logger) (*sensors.Board, []agent.Source) {
+	hw := sensors.NewHardware("/", nil)
+	c := clock.New(nil)
+	var sources []agent.Source
+	for _, s := range f.Sensors {
+		lane, err := agent.ParseLane(s.Lane)
+		if err != nil { // the configuration has ruled it out
+			lane = outbox.Normal
+		}
+		sources = append(sources, agent.Source{
+			Sampler: sensors.NewSampler(s.Common, s.Config, hw, &sensors.SamplerOptions{Clock: c, Logger: log}),
+			Lane:    lane,
+		})
+	}
+	return hw, sources
+}
+
+// openCommands opens the ledger and every handler. A handler that cannot be opened refuses its commands and is tried again at each; it
+// never keeps the daemon down.
+func openCommands(ctx context.Context, f *config.File, q outbox.Queue, log *slog.Logger) (agent.Commands, func() error, error) {
+	ledger, err := c2d.OpenLedger(filepath.Join(f.Agent.StateDir, "commands.db"), &c2d.LedgerOptions{Logger: log})
+	if err != nil {
+		return nil, nil, cli.Fail(cli.Failed, err, "")
+	}
+	handlers := make([]c2d.NamedHandler, len(f.Commands))
+	for i, cmd := range f.Commands {
+		env := c2d.Env{Name: cmd.Name, Root: "/", Logger: log.With("command", cmd.Name)}
+		handlers[i] = c2d.NamedHandler{Common: cmd.Common, Handler: c2d.OpenLater(ctx, cmd.Config, env)}
+	}
+	return c2d.NewRouter(&c2d.Options{
+		Ledger: ledger, Handlers: handlers, Report: agent.ReportTo(q), Logger: log,
+		ClockTrusted: func() bool { return clock.Plausible(time.Now()) },
+	}), ledger.Close, nil
+}
+
+// dialFunc makes one connection to the hub.
+type dialFunc func(ctx context.Context) (*iothub.Client, error)
+
+// dialer reads the secrets, once, and returns the way to the hub.
+func dialer(f *config.File, log *slog.Logger) (dialFunc, error) {
+	cr, err := f.Hub.Credentials(configOptions())
+	if err != nil {
+		return nil, cli.Fail(cli.Config, err, "")
+	}
+	o := iothub.Options{
+		Host: cr.Host, Gateway: cr.Gateway, Port: cr.Port, DeviceID: cr.DeviceID, ModuleID: cr.ModuleID,
+		Auth: iothub.Auth(cr.Auth), Key: cr.Key, Token: cr.Token, TokenTTL: f.Hub.TokenTTL.Duration,
+		TLS: cr.TLS, UserAgent: "iotagent/" + version.String(), Logger: log,
+	}
+	return func(ctx context.Context) (*iothub.Client, error) { return iothub.Dial(ctx, &o) }, nil
+}
