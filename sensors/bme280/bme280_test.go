@@ -254,19 +254,21 @@ func TestValues(t *testing.T) {
 
 // A chip that lost its power answers the reset values; it may even be another chip, with other calibration words.
 func TestBrownOutIsSetUpAnew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		first, second := rows()[0], rows()[1]
-		setUp, read := conversation(t, first, idBME280)
-		again, readAgain := conversation(t, second, idBME280)
-		lost := i2ctest.IO{Addr: 0x76, W: []byte{0xf2}, R: []byte{0, 0, 0, 0}}
-		s := open(t, joined(setUp, read, []i2ctest.IO{lost}, again, readAgain[1:]))
-		for _, want := range []float64{25.08, 23.72} {
-			got, err := s.Read(t.Context())
-			if err != nil || got[0].Value != want {
-				t.Errorf("Read: %v, %v; want %g °C", got, err, want)
+	for _, id := range []byte{idBME280, idBMP280} {
+		synctest.Test(t, func(t *testing.T) {
+			first, second := rows()[0], rows()[1]
+			setUp, read := conversation(t, first, id)
+			again, readAgain := conversation(t, second, id)
+			lost := i2ctest.IO{Addr: 0x76, W: []byte{0xf2}, R: []byte{0, 0, 0, 0}}
+			s := open(t, joined(setUp, read, []i2ctest.IO{lost}, again, readAgain[1:]))
+			for _, want := range []float64{25.08, 23.72} {
+				got, err := s.Read(t.Context())
+				if err != nil || got[0].Value != want {
+					t.Errorf("%s: Read: %v, %v; want %g °C", s, got, err, want)
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 func TestTiming(t *testing.T) {

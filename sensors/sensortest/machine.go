@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -72,7 +71,8 @@ func (m *Machine) played(t *testing.T) {
 // bus plays a conversation, and fails in it as a real bus would.
 type bus struct {
 	i2ctest.Playback
-	failAt int   // the transaction that fails; -1 for none
+	failAt int   // the transaction that fails, and all after it; -1 for none
+	once   bool  // those after it succeed, as if it had
 	fail   error // what it fails with; half of the bytes are read before
 }
 
@@ -86,6 +86,10 @@ func (b *bus) Tx(addr uint16, w, r []byte) error {
 	if b.failAt >= 0 && b.Count >= b.failAt {
 		if b.Count < len(b.Ops) {
 			copy(r[:len(r)/2], b.Ops[b.Count].R)
+		}
+		if b.once {
+			b.Count++
+			b.failAt = -1
 		}
 		return b.fail
 	}
@@ -105,11 +109,13 @@ func (c *Case) busFaults() []Fault {
 	}
 	var faults []Fault
 	for i, op := range c.Ops {
-		faults = append(faults, c.failing(fmt.Sprintf("no acknowledge at transaction %d", i), i, unix.ENXIO, sensors.ErrAbsent))
-		if len(op.R) == 0 {
-			continue
+		faults = append(faults,
+			c.failing(fmt.Sprintf("no acknowledge from transaction %d on", i), &bus{failAt: i, fail: unix.ENXIO}, sensors.ErrAbsent),
+			c.failing(fmt.Sprintf("no acknowledge at transaction %d only", i), &bus{failAt: i, fail: unix.ENXIO, once: true}, nil),
+		)
+		if len(op.R) > 0 {
+			faults = append(faults, c.failing(fmt.Sprintf("short read at transaction %d", i), &bus{failAt: i, fail: unix.EIO}, unix.EIO))
 		}
-		faults = append(faults, c.failing(fmt.Sprintf("short read at transaction %d", i), i, unix.EIO, unix.EIO))
 	}
 	for _, stuck := range []byte{0x00, 0xff} {
 		faults = append(faults, Fault{
@@ -120,11 +126,12 @@ func (c *Case) busFaults() []Fault {
 	return faults
 }
 
-func (c *Case) failing(name string, at int, err, want error) Fault {
+// failing is the recorded conversation on a bus that fails as how says.
+func (c *Case) failing(name string, how *bus, want error) Fault {
 	return Fault{Name: name, Want: want, Hardware: func(t *testing.T) sensors.Hardware {
-		m := Playback(t, slices.Clone(c.Ops))
-		m.Bus = &bus{Playback: i2ctest.Playback{Ops: c.Ops, DontPanic: true}, failAt: at, fail: err}
-		return m
+		b := &bus{failAt: how.failAt, fail: how.fail, once: how.once}
+		b.Ops, b.DontPanic = c.Ops, true
+		return &Machine{Dir: t.TempDir(), Bus: b}
 	}}
 }
 
