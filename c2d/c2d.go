@@ -56,7 +56,7 @@ type Handler interface {
 	Run(ctx context.Context, args json.RawMessage) Result
 	// Idempotent says that running a command twice is as good as once: it may run with an untrusted clock and again after an interruption.
 	Idempotent() bool
-	// State is what a status page shows: {"level":"high"}; nil for nothing.
+	// State is what a status page shows: {"level":"high"}; nil for nothing. Called at any time, also during a Run.
 	State() map[string]string
 	// Close brings what it drives to its safe state and lets go. Called once, after the last Run.
 	Close() error
