@@ -141,7 +141,7 @@ func (t *txn) heads() {
 	c := t.q.Cursor()
 	for i := range t.st.lane {
 		l := &t.st.lane[i]
-		k, v := c.Seek(key{lane: Lane(i)}.bytes()) //nolint:gosec // one of three
+		k, v := c.Seek(key{lane: Lane(i)}.bytes())
 		at, ok := parseKey(k)
 		if !ok || int(at.lane) != i || len(v) < recordHeader {
 			l.head, l.oldest = l.tail+1, 0
@@ -159,7 +159,7 @@ func putEpochs(b *bbolt.Bucket, bt *batch, st *state) (began bool, err error) {
 			continue
 		}
 		if l.tail <= bt.base[i] {
-			k := key{lane: Lane(i), pos: bt.base[i] + 1} //nolint:gosec // one of three
+			k := key{lane: Lane(i), pos: bt.base[i] + 1}
 			if err := b.Put(k.bytes(), binary.BigEndian.AppendUint64(nil, bt.epoch)); err != nil {
 				return false, err
 			}

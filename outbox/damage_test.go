@@ -123,7 +123,7 @@ func TestDamage(t *testing.T) {
 	for way, spoil := range ways {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same damage in every run
+			r := rand.New(rand.NewPCG(1, 2))
 			worst := 3 * perLane
 			for page := range len(file) / 4096 {
 				b := bytes.Clone(file)

@@ -43,9 +43,9 @@ func encodeDead(k key, at int64, reason string, value []byte) []byte {
 	reason = reason[:min(len(reason), maxReason)]
 	b := make([]byte, 4, deadHeader+len(reason)+len(value))
 	b = append(b, deadVersion)
-	b = binary.BigEndian.AppendUint64(b, uint64(at)) //nolint:gosec // the bits are what is stored
+	b = binary.BigEndian.AppendUint64(b, uint64(at))
 	b = append(b, k.bytes()...)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(reason))) //nolint:gosec // at most maxReason
+	b = binary.BigEndian.AppendUint16(b, uint16(len(reason)))
 	b = append(append(b, reason...), value...)
 	binary.BigEndian.PutUint32(b, checksum(b[4:]))
 	return b
@@ -67,7 +67,7 @@ func decodeDead(b []byte) (DeadLetter, error) {
 	if err != nil {
 		return DeadLetter{}, err
 	}
-	at := int64(binary.BigEndian.Uint64(b[5:])) //nolint:gosec // the bits are what was stored
+	at := int64(binary.BigEndian.Uint64(b[5:]))
 	return DeadLetter{
 		ID: e.ID, Body: e.Body, Readings: e.Readings, Gap: e.Gap, Reason: string(b[deadHeader : deadHeader+n]),
 		At: time.Unix(0, at).UTC(), Put: time.Unix(0, r.put).UTC(),

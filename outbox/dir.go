@@ -33,7 +33,7 @@ func lockDir(dir string, how int, wait time.Duration) (*os.File, error) {
 	}
 	end := time.Now().Add(wait)
 	for {
-		err = unix.Flock(int(d.Fd()), how|unix.LOCK_NB) //nolint:gosec // a file descriptor
+		err = unix.Flock(int(d.Fd()), how|unix.LOCK_NB)
 		if err == nil {
 			return d, nil
 		}

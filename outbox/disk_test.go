@@ -36,7 +36,7 @@ func (f *faulty) open(name string, flag int, perm fs.FileMode) (*os.File, error)
 	if f.readOnly.Load() && flag&os.O_RDWR != 0 {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EROFS}
 	}
-	fd, err := os.OpenFile(name, flag, perm) //nolint:gosec // the test's own file
+	fd, err := os.OpenFile(name, flag, perm)
 	if flag&os.O_RDWR != 0 {
 		f.mu.Lock()
 		f.last = fd

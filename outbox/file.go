@@ -106,7 +106,7 @@ func precheck(path string, o *Options) (fresh bool, err error) {
 	}
 	defer func() { _ = fd.Close() }() // only read from
 	// After a failed fsync the page cache may hold what the disk does not: what is looked at next must come from the disk.
-	_ = unix.Fadvise(int(fd.Fd()), 0, 0, unix.FADV_DONTNEED) //nolint:gosec // a file descriptor; advice that may be refused
+	_ = unix.Fadvise(int(fd.Fd()), 0, 0, unix.FADV_DONTNEED)
 	info, err := fd.Stat()
 	if err != nil {
 		return false, err

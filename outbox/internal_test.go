@@ -2,7 +2,9 @@ package outbox
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
+	"os"
 	"testing"
 	"time"
 
@@ -122,7 +124,7 @@ func TestMemoryIsFlat(t *testing.T) {
 	}
 	ms := make([]Message, 1000)
 	for i := range ms {
-		ms[i] = Message{Lane: Lane(i % 3), Body: []byte("some reading")} //nolint:gosec // below three
+		ms[i] = Message{Lane: Lane(i % 3), Body: []byte("some reading")}
 	}
 	for range 30 {
 		if _, err := q.Put(t.Context(), ms...); err != nil {
@@ -201,5 +203,82 @@ func TestEpochsPruned(t *testing.T) {
 	}()
 	if n := countEpochs(t, fd.file); n > 2 {
 		t.Errorf("%d epochs are remembered", n)
+	}
+}
+
+// TestVerifySparse: of a large file the branches are checked and not every leaf.
+func TestVerifySparse(t *testing.T) {
+	q, err := Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ms := make([]Message, 400)
+	for i := range ms {
+		ms[i] = Message{Lane: Normal, Body: make([]byte, 900)}
+	}
+	if _, err := q.Put(t.Context(), ms...); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(q.path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := map[string]int{}
+	for page := range int(readMetasOf(t, b).high) {
+		if page < 2 {
+			continue
+		}
+		c := bytes.Clone(b)
+		kind := binary.NativeEndian.Uint16(c[page*pageSize+8:])
+		clear(c[page*pageSize:][:pageSize])
+		if verifyUpTo(bytes.NewReader(c), int64(len(c)), verifyLimit) != nil {
+			bad["all"]++
+		}
+		if verifyUpTo(bytes.NewReader(c), int64(len(c)), 0) != nil {
+			bad["sparse"]++
+			if kind == flagBranch {
+				bad["branches"]++
+			}
+		}
+	}
+	if err := verifyUpTo(bytes.NewReader(b), int64(len(b)), 0); err != nil {
+		t.Errorf("the sound file: %v", err)
+	}
+	if bad["branches"] == 0 || bad["sparse"] < 4 || bad["sparse"] > 10 || bad["all"] < 100 {
+		t.Errorf("pages whose loss was noticed: %v", bad)
+	}
+}
+
+func readMetasOf(t *testing.T, b []byte) meta {
+	t.Helper()
+	ms, err := readMetas(bytes.NewReader(b))
+	if err != nil || len(ms) != 2 {
+		t.Fatal(ms, err)
+	}
+	return ms[0]
+}
+
+// TestGapBehindStaged: a gap that had to be placed behind messages that were still in memory does not hide them.
+func TestGapBehindStaged(t *testing.T) {
+	q, err := Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := q.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	q.mu.Lock()
+	q.lane[Normal].next = 3 // as after a gap at position 2 was handed out
+	q.mu.Unlock()
+	if _, err := q.Put(t.Context(), Message{Lane: Normal, Body: []byte("1")}); err != nil {
+		t.Fatal(err)
+	}
+	if es, err := q.Next(5, 100); err != nil || len(es) != 1 || es[0].Sent {
+		t.Errorf("%+v, %v", es, err)
 	}
 }

@@ -65,7 +65,7 @@ func TestKill(t *testing.T) {
 // killAfter runs the child until it has printed something and then for d, and returns the complete lines.
 func killAfter(t *testing.T, dir string, d time.Duration) (lines []string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKill$") //nolint:gosec // the test itself
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKill$")
 	cmd.Env = append(os.Environ(), childDir+"="+dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

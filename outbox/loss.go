@@ -31,11 +31,8 @@ func (s *salvager) losses(acked func(key) bool) ([]loss, error) {
 	}
 	err := s.out.view(func(tx *bbolt.Tx) error {
 		for i := range s.st.lane {
-			lane := Lane(i) //nolint:gosec // one of three
-			holes, fine, err := s.holes(tx, lane, acked)
-			if err != nil {
-				return err
-			}
+			lane := Lane(i)
+			holes, fine := s.holes(tx, lane, acked)
 			out = append(out, s.declare(lane, holes, fine)...)
 			if s.stale && s.hidden > 0 && s.old.lane[i].tail > 0 {
 				out = append(out, s.newest(lane))
@@ -47,10 +44,10 @@ func (s *salvager) losses(acked func(key) bool) ([]loss, error) {
 }
 
 // holes lists the runs that are missing in a lane and counts the positions that were acked.
-func (s *salvager) holes(tx *bbolt.Tx, lane Lane, acked func(key) bool) (holes []hole, fine uint64, err error) {
+func (s *salvager) holes(tx *bbolt.Tx, lane Lane, acked func(key) bool) (holes []hole, fine uint64) {
 	old := s.old.lane[lane]
 	if s.st.lane[lane].count-s.beyond[lane] >= old.count {
-		return nil, 0, nil
+		return nil, 0
 	}
 	epochs := tx.Bucket([]byte(bucketEpochs)).Cursor()
 	miss := func(from, to uint64) {
@@ -84,7 +81,7 @@ func (s *salvager) holes(tx *bbolt.Tx, lane Lane, acked func(key) bool) (holes [
 	if at <= old.tail {
 		miss(at, old.tail)
 	}
-	return holes, fine, nil
+	return holes, fine
 }
 
 // squeeze joins the oldest two holes of one epoch when there are too many.
@@ -110,12 +107,11 @@ func begins(c *bbolt.Cursor, lane Lane, pos uint64) bool {
 
 // epochAt returns the epoch that a position belongs to and its first position; 0 when unknown.
 func epochAt(c *bbolt.Cursor, lane Lane, pos uint64) (start, epoch uint64) {
-	k, v := c.Seek(key{lane, pos + 1}.bytes())
-	if k == nil {
-		k, v = c.Last()
-	} else {
-		k, v = c.Prev()
+	back := c.Prev
+	if k, _ := c.Seek(key{lane, pos + 1}.bytes()); k == nil {
+		back = c.Last
 	}
+	k, v := back()
 	at, ok := parseKey(k)
 	if !ok || at.lane != lane || len(v) != 8 {
 		return 0, 0
@@ -162,11 +158,11 @@ func (s *salvager) newest(lane Lane) loss {
 // unknown declares what a file may have held of which not even the counts can be read: it may have been cut, so all that the quota
 // allowed.
 func (s *salvager) unknown() []loss {
-	n := uint64(max(s.size/least, s.quota/overhead)) //nolint:gosec // sizes are positive
+	n := uint64(max(s.size/least, s.quota/overhead))
 	var out []loss
 	for i := range s.st.lane {
 		if s.st.lane[i].count > 0 {
-			out = append(out, loss{gap: Gap{Lane: Lane(i), Messages: n, AtMost: true, Reason: reasonDamage}}) //nolint:gosec // one of three
+			out = append(out, loss{gap: Gap{Lane: Lane(i), Messages: n, AtMost: true, Reason: reasonDamage}})
 		}
 	}
 	if len(out) == 0 {

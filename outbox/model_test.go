@@ -42,7 +42,7 @@ func TestModel(t *testing.T) {
 	}
 	root := quickDir(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(root, "m")
+		dir, err := os.MkdirTemp(root, "m") //nolint:usetesting // one for each check, in root
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -254,7 +254,7 @@ func copyFile(t interface{ Fatal(...any) }, from, to string) {
 
 // quickDir is a folder in memory where there is one, for tests that sync thousands of times and cut no power.
 func quickDir(t *testing.T) string {
-	dir, err := os.MkdirTemp("/dev/shm", "outbox")
+	dir, err := os.MkdirTemp("/dev/shm", "outbox") //nolint:usetesting // in memory, which TempDir need not be
 	if err != nil {
 		return t.TempDir()
 	}

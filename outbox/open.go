@@ -94,10 +94,8 @@ func Open(dir string, o *Options) (*Outbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	var seed [8]byte
-	_, _ = rand.Read(seed[:]) // never returns an error
 	x := &Outbox{
-		dir: dir, opt: opt, lock: lock, epoch: binary.BigEndian.Uint64(seed[:]) | 1, // never 0, which stands for unknown
+		dir: dir, opt: opt, lock: lock, epoch: newEpoch(),
 		kick: make(chan struct{}, 1), done: make(chan struct{}),
 		items: make(map[key]*item), flight: make(map[ID]*item),
 		changed: make(chan struct{}), room: make(chan struct{}),
@@ -119,6 +117,17 @@ func Open(dir string, o *Options) (*Outbox, error) {
 	x.mu.Unlock()
 	go x.run()
 	return x, nil
+}
+
+// newEpoch draws a number that was never used and is not 0, which stands for unknown.
+func newEpoch() uint64 {
+	for {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // never returns an error
+		if n := binary.BigEndian.Uint64(b[:]); n != 0 {
+			return n
+		}
+	}
 }
 
 func (o *Outbox) path() string { return filepath.Join(o.dir, fileName) }

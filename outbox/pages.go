@@ -88,10 +88,10 @@ type page struct {
 
 func (p *pages) page(id uint64) (page, error) {
 	var h [pageHeader]byte
-	if id < 2 || id >= p.meta.high || id > uint64(p.size/pageSize) { //nolint:gosec // sizes are positive
+	if id < 2 || id >= p.meta.high || id > uint64(p.size/pageSize) {
 		return page{}, damaged("page %d is outside the file", id)
 	}
-	off := int64(id) * pageSize //nolint:gosec // bounded by the file's size
+	off := int64(id) * pageSize
 	if _, err := p.r.ReadAt(h[:], off); err != nil {
 		return page{}, damaged("page %d: %w", id, err)
 	}
@@ -150,7 +150,7 @@ func (pg *page) element(at int) (e element, ok bool) {
 		pos, klen, vlen = uint64(ne.Uint32(h[4:])), uint64(ne.Uint32(h[8:])), uint64(ne.Uint32(h[12:]))
 		e.bucket = ne.Uint32(h)&bucketFlag != 0
 	}
-	start := uint64(at) + pos //nolint:gosec // an index of a slice
+	start := uint64(at) + pos
 	if start+klen+vlen > uint64(len(pg.b)) {
 		return e, false
 	}

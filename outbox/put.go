@@ -109,7 +109,7 @@ func (o *Outbox) stageLocked(g *group, m *Message, now int64) ID {
 	s := &staged{group: g, rec: record{
 		key:      key{lane: m.Lane, pos: l.tail},
 		id:       ID{Epoch: o.epoch, Lane: m.Lane, Seq: l.tail - l.base},
-		readings: uint32(min(max(m.Readings, 0), math.MaxInt32)), //nolint:gosec // bounded here
+		readings: uint32(min(max(m.Readings, 0), math.MaxInt32)),
 		put:      now,
 		body:     append([]byte{}, m.Body...),
 	}}

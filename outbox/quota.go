@@ -55,7 +55,7 @@ func (o *Outbox) sizeLocked(b *batch) int64 {
 	size, count := int64(0), int64(0)
 	for i := range o.st.lane {
 		size += o.st.lane[i].accounted()
-		count += int64(o.st.lane[i].count) //nolint:gosec // bounded by the size of a file
+		count += int64(o.st.lane[i].count)
 	}
 	if count > 0 {
 		size -= size / count * min(int64(len(b.deletes)+len(b.rejects)), count)

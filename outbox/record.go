@@ -62,7 +62,7 @@ func (r *record) encode() []byte {
 	b = binary.BigEndian.AppendUint64(b, r.id.Epoch)
 	b = binary.BigEndian.AppendUint64(b, r.id.Seq)
 	b = binary.BigEndian.AppendUint32(b, r.readings)
-	b = binary.BigEndian.AppendUint64(b, uint64(r.put)) //nolint:gosec // the bits are what is stored
+	b = binary.BigEndian.AppendUint64(b, uint64(r.put))
 	b = append(b, r.body...)
 	binary.BigEndian.PutUint32(b, checksum(r.key.bytes(), b[4:]))
 	return b
@@ -82,7 +82,7 @@ func decode(k, v []byte) (record, error) {
 		id:       ID{Epoch: binary.BigEndian.Uint64(v[6:]), Lane: kk.lane, Seq: binary.BigEndian.Uint64(v[14:])},
 		flags:    v[5],
 		readings: binary.BigEndian.Uint32(v[22:]),
-		put:      int64(binary.BigEndian.Uint64(v[26:])), //nolint:gosec // the bits are what was stored
+		put:      int64(binary.BigEndian.Uint64(v[26:])),
 		body:     v[recordHeader:],
 	}, nil
 }

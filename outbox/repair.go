@@ -50,7 +50,7 @@ func (o *Outbox) swap() error {
 
 // repairLocked replaces a damaged file. The lock is held for as long as it takes to read the file once.
 func (o *Outbox) repairLocked(cause error) error {
-	o.log("outbox file is damaged: what can be read is salvaged, the file is set aside", cause)
+	o.opt.Logger.Error("outbox file is damaged: what can be read is salvaged, the file is set aside", "dir", o.dir, "error", cause)
 	if err := o.finishRepair(); err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (s *salvager) run() error {
 			return err
 		}
 		if i == 0 {
-			end := uint64(s.size / pageSize) //nolint:gosec // sizes are positive
+			end := uint64(s.size / pageSize)
 			s.hidden = uint64(s.bad) + m.high - min(m.high, end)
 		}
 		if s.old != nil {
@@ -214,8 +214,7 @@ func (s *salvager) leaf(bucket string, k, v []byte) error {
 		}
 		return nil
 	case bucketQueue:
-		r, err := decode(k, v)
-		if err != nil || s.orphans && (r.isGap() || s.outside(&r)) {
+		if !s.wants(k, v) {
 			return nil // counted by what is missing in the end
 		}
 	case bucketEpochs:
@@ -223,7 +222,7 @@ func (s *salvager) leaf(bucket string, k, v []byte) error {
 			return nil
 		}
 	case bucketDead:
-		if _, err := decodeDead(v); err != nil || len(k) != 8 {
+		if !soundDead(k, v) {
 			return nil
 		}
 	}
@@ -232,6 +231,17 @@ func (s *salvager) leaf(bucket string, k, v []byte) error {
 		return s.flush()
 	}
 	return nil
+}
+
+// wants says whether to keep what may be a record.
+func (s *salvager) wants(k, v []byte) bool {
+	r, err := decode(k, v)
+	return err == nil && (!s.orphans || !r.isGap() && !s.outside(&r))
+}
+
+func soundDead(k, v []byte) bool {
+	_, err := decodeDead(v)
+	return err == nil && len(k) == 8
 }
 
 // outside says that a record in a page that is not in use is certainly not missing.
@@ -251,8 +261,8 @@ func (s *salvager) outside(r *record) bool {
 func (s *salvager) scan() error {
 	s.orphans = true
 	n := s.size / pageSize
-	p := &pages{r: s.in, size: s.size, meta: meta{high: uint64(n)}} //nolint:gosec // sizes are positive
-	for id := range uint64(n) {                                     //nolint:gosec // sizes are positive
+	p := &pages{r: s.in, size: s.size, meta: meta{high: uint64(n)}}
+	for id := range uint64(n) {
 		pg, err := p.page(id)
 		if err != nil || pg.flags != flagLeaf {
 			continue

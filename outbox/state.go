@@ -25,7 +25,7 @@ type laneState struct {
 }
 
 func (l *laneState) accounted() int64 {
-	return int64(l.bytes + l.count*overhead) //nolint:gosec // bounded by the size of a file
+	return int64(l.bytes + l.count*overhead)
 }
 
 func (l *laneState) add(r *record) {

@@ -104,7 +104,9 @@ func (w *walker) bucket(name string, v []byte, depth int) error {
 const verifyLimit = 64 << 20
 
 // verify checks the structure of what bbolt would trust: meta, size, freelist, trees. It returns a damage error.
-func verify(r io.ReaderAt, size int64) error {
+func verify(r io.ReaderAt, size int64) error { return verifyUpTo(r, size, verifyLimit) }
+
+func verifyUpTo(r io.ReaderAt, size int64, limit uint64) error {
 	metas, err := readMetas(r)
 	if len(metas) == 0 {
 		if err != nil {
@@ -116,14 +118,14 @@ func verify(r io.ReaderAt, size int64) error {
 		return damaged("one of the two meta pages is not valid")
 	}
 	p := &pages{r: r, size: size, meta: metas[0]}
-	if int64(p.meta.high)*pageSize > size || p.meta.high > 1<<40 { //nolint:gosec // the second half keeps the first honest
+	if p.meta.high > 1<<40 || int64(p.meta.high)*pageSize > size {
 		return damaged("cut short: %d bytes of %d pages", size, p.meta.high)
 	}
 	if err = p.verifyFreelist(); err != nil {
 		return err
 	}
 	w := &walker{
-		p: p, sparse: p.meta.high*pageSize > verifyLimit,
+		p: p, sparse: p.meta.high*pageSize > limit,
 		leaf: func(string, []byte, []byte) error { return nil },
 		bad:  func(err error) error { return err },
 	}
@@ -145,7 +147,7 @@ func (p *pages) verifyFreelist() error {
 		if n > uint64(len(ids)/8) {
 			return damaged("freelist of %d pages does not fit", n)
 		}
-		ids, count = ids[8:], int(n) //nolint:gosec // bounded just above
+		ids, count = ids[8:], int(n)
 	}
 	if count*8 > len(ids) {
 		return damaged("freelist of %d pages does not fit", count)

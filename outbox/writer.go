@@ -90,19 +90,28 @@ func (o *Outbox) commitLocked(force bool) error {
 		}
 	}
 	b := o.planLocked(force)
-	if o.fate != nil {
-		o.undoLocked(b)
-		return nil // the next round repairs
+	if o.fate == nil {
+		return o.writeLocked(b)
 	}
+	o.undoLocked(b) // planning met damage: the next round repairs
+	return nil
+}
+
+func (o *Outbox) writeLocked(b *batch) error {
 	f := o.file
 	o.mu.Unlock()
 	err := f.apply(b)
 	o.mu.Lock()
-	if err == nil {
+	switch {
+	case err == nil:
 		o.publishLocked(b)
-		return nil
+	case isDamage(err):
+		o.undoLocked(b)
+		o.fate = err // repaired in the next round
+	default:
+		return o.failLocked(b, err)
 	}
-	return o.failLocked(b, err)
+	return nil
 }
 
 func (o *Outbox) renewLocked() error {
@@ -113,11 +122,6 @@ func (o *Outbox) renewLocked() error {
 
 // failLocked handles a commit that returned an error. It may have reached the disk all the same: the reopened file tells.
 func (o *Outbox) failLocked(b *batch, cause error) error {
-	if isDamage(cause) {
-		o.undoLocked(b)
-		o.fate = cause // repaired in the next round
-		return nil
-	}
 	err := o.renewLocked()
 	if o.file == nil || o.st.serial != b.serial {
 		o.undoLocked(b)
@@ -136,7 +140,7 @@ func (o *Outbox) failLocked(b *batch, cause error) error {
 func (o *Outbox) planLocked(force bool) *batch {
 	b := &batch{
 		serial: o.st.serial + 1, epoch: o.epoch, rejects: slices.Clone(o.rejects),
-		maxDead: uint64(max(o.opt.MaxDead, 1)), maxSize: uint64(max(o.opt.MaxDeadBytes, 1)), //nolint:gosec // positive
+		maxDead: uint64(max(o.opt.MaxDead, 1)), maxSize: uint64(max(o.opt.MaxDeadBytes, 1)),
 	}
 	for i := range o.lane {
 		b.base[i], b.tail[i] = o.lane[i].base, o.st.lane[i].tail
@@ -224,8 +228,12 @@ func (o *Outbox) writtenLocked(s *staged, size int64) {
 	s.onDisk = true
 	s.rec.body = nil
 	o.stagedBytes -= size
-	if s.it != nil {
+	switch {
+	case s.it != nil:
 		s.it.staged = nil
+	case k.pos < l.next: // a gap behind it was handed out already
+		o.giveBackLocked(&item{key: k, id: s.rec.id})
+		slices.Sort(l.released)
 	}
 }
 
@@ -288,8 +296,4 @@ func (o *Outbox) ramOnlyLocked() uint64 {
 		}
 	}
 	return n
-}
-
-func (o *Outbox) log(msg string, err error) {
-	o.opt.Logger.Error(msg, "dir", o.dir, "error", err)
 }

@@ -142,7 +142,7 @@ func (m *Memory) Release(ids ...outbox.ID) {
 		}
 		delete(m.flight, id)
 		q := m.queue[id.Lane]
-		at, _ := slices.BinarySearchFunc(q, k, func(a, b *kept) int { return int(a.entry.ID.Seq) - int(b.entry.ID.Seq) }) //nolint:gosec // tests queue less
+		at, _ := slices.BinarySearchFunc(q, k, func(a, b *kept) int { return int(a.entry.ID.Seq) - int(b.entry.ID.Seq) })
 		m.queue[id.Lane] = slices.Insert(q, at, k)
 		touched = true
 	}
