@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // raw is a peer that speaks in single frames.
@@ -15,6 +17,7 @@ type raw struct {
 	conn   net.Conn
 	frames chan received
 	wait   func() error
+	gate   atomic.Pointer[chan struct{}] // read waits for it
 }
 
 // received is a frame as the peer got it.
@@ -31,10 +34,18 @@ type received struct {
 func newRaw(t *testing.T, cfg Config, h Handler) *raw {
 	t.Helper()
 	conn, wait := start(t, cfg, h)
-	p := &raw{t: t, conn: conn, frames: make(chan received, 4096), wait: wait}
-	p.write(headerAMQP())
+	p := speak(t, conn, headerAMQP())
+	p.wait = wait
+	return p
+}
+
+// speak exchanges a protocol header and collects the frames that follow it.
+func speak(t *testing.T, conn net.Conn, header []byte) *raw {
+	t.Helper()
+	p := &raw{t: t, conn: conn, frames: make(chan received, 4096)}
+	p.write(header)
 	var got [8]byte
-	if _, err := io.ReadFull(conn, got[:]); err != nil || !slices.Equal(got[:], headerAMQP()) {
+	if _, err := io.ReadFull(conn, got[:]); err != nil || !slices.Equal(got[:], header) {
 		t.Fatalf("header %q, %v", got, err)
 	}
 	go p.read()
@@ -46,6 +57,9 @@ func (p *raw) read() {
 	defer close(p.frames)
 	r := bufio.NewReader(p.conn)
 	for {
+		if gate := p.gate.Load(); gate != nil {
+			<-*gate
+		}
 		head, err := r.Peek(frameHeader)
 		if err != nil {
 			return
@@ -68,6 +82,9 @@ func (p *raw) read() {
 		p.frames <- f
 	}
 }
+
+// hold stops the reading, after one more frame, until gate is closed.
+func (p *raw) hold(gate chan struct{}) { p.gate.Store(&gate) }
 
 func (p *raw) write(b []byte) {
 	p.t.Helper()
@@ -101,13 +118,19 @@ func (p *raw) sendPayload(channel uint16, payload []byte, descriptor any, fields
 // next returns the next frame that is not a heartbeat.
 func (p *raw) next() received {
 	p.t.Helper()
-	for f := range p.frames {
-		if f.code != 0 {
-			return f
+	for {
+		select {
+		case f, ok := <-p.frames:
+			if !ok {
+				p.t.Fatal("connection is closed, want a frame")
+			}
+			if f.code != 0 {
+				return f
+			}
+		case <-time.After(10 * time.Second):
+			p.t.Fatal("no frame came")
 		}
 	}
-	p.t.Fatal("connection is closed, want a frame")
-	return received{}
 }
 
 // expect returns the next frame, which must be of a kind.

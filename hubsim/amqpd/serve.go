@@ -61,7 +61,9 @@ func (c *Conn) handshake(ctx context.Context) error {
 		f, err := c.fr.read()
 		switch {
 		case err != nil:
-			c.refuseOpen()
+			if _, ok := errors.AsType[*Error](err); ok {
+				c.refuseOpen()
+			}
 			return err
 		case f.typ != frameTypeAMQP:
 			c.refuseOpen()
