@@ -173,3 +173,5 @@ func (f *fakeSensor) Run(ctx context.Context, emit func(sensors.Reading)) error 
 }
 
 func (f *fakeSensor) Status() sensors.Status { return sensors.Status{Name: f.name, Type: "fake"} }
+
+func outboxMemory() outbox.Queue { return outboxtest.NewMemory(1) }

@@ -1,0 +1,51 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"iotagent/c2d"
+	"iotagent/iothub"
+	"iotagent/outbox"
+	"iotagent/sensors"
+)
+
+// What the tests of formats and packing look at.
+
+func DecodeEnvelope(b []byte) (*Envelope, error) { return decodeEnvelope(b) }
+
+func MessageOf(e outbox.Entry) (*iothub.Message, error) { return message(e) }
+
+func ReadingJSON(r *sensors.Reading) []byte { return appendReading(nil, r) }
+
+func GapEnvelope(g *outbox.Gap) *Envelope { return gapEnvelope(g) }
+
+func ResultEnvelope(r c2d.Report) *Envelope { return resultEnvelope(r) }
+
+// Batch is the open message of a lane.
+type Batch struct{ b *batch }
+
+func NewBatch(l outbox.Lane, o PackOptions) Batch { return Batch{newBatch(l, o.withDefaults())} }
+
+func (b Batch) Add(r *sensors.Reading) *outbox.Message { return b.b.add(r) }
+
+func (b Batch) Seal(now time.Duration) *outbox.Message { return b.b.seal(now) }
+
+func NewPulse() *pulse { return newPulse() }
+
+func (p *pulse) Within(loop string, d time.Duration) { p.within(loop, d) }
+
+func (p *pulse) Done(loop string) { p.done(loop) }
+
+func (p *pulse) Feed(ctx context.Context, d time.Duration, notify, complain func(string)) {
+	p.feed(ctx, d, notify, complain)
+}
+
+// Patience is how the link waits between connections.
+type Patience struct{ p *patience }
+
+func NewPatience() Patience { return Patience{newPatience()} }
+
+func (p Patience) Next(c iothub.Class, lived time.Duration, worked bool) time.Duration {
+	return p.p.next(c, lived, worked)
+}
