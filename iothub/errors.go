@@ -145,6 +145,10 @@ func refusal(op, condition, description string) *Error {
 		e.Hint = "the device or the hub is disabled: enable it in the portal"
 	case e.Class == ClassAuth && condition == string(amqp.ErrCondNotFound):
 		e.Hint = "the hub does not know this device: compare DeviceId with the portal"
+	case e.Class == ClassAuth:
+		e.Hint = "the hub does not accept this device's identity: check the key, the clock, and that the device is enabled"
+	case e.Class == ClassQuota:
+		e.Hint = "the hub's quota is used up; it begins anew at 00:00 UTC, or with more units"
 	}
 	return e
 }

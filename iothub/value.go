@@ -158,6 +158,7 @@ func list(b []byte) (fields [][]byte, rest []byte, err error) {
 	default:
 		return nil, nil, fmt.Errorf("constructor %#02x is not a list", b[0])
 	}
+	fields = make([][]byte, 0, 14) // an attach has as many
 	for len(inside) > 0 {
 		after, err := skipValue(inside, 1)
 		if err != nil {
