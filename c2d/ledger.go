@@ -201,7 +201,7 @@ func (l *Ledger) update(fn func(*tables) error) error {
 			if err := t.purge(l.age()-l.keep, purgeMax); err != nil {
 				return err
 			}
-			if err := t.meta.Put([]byte(metaAge), binary.BigEndian.AppendUint64(nil, uint64(l.age()))); err != nil { //nolint:gosec // not negative
+			if err := t.meta.Put([]byte(metaAge), binary.BigEndian.AppendUint64(nil, uint64(l.age()))); err != nil {
 				return err
 			}
 			return fn(t)

@@ -137,7 +137,7 @@ func (l *Ledger) readMeta(t *tables) error {
 		return fmt.Errorf("%w (its format is %d, this one knows %d): install that version again", ErrLedgerVersion, v[0], ledgerVersion)
 	}
 	if v := t.meta.Get([]byte(metaAge)); len(v) == 8 {
-		l.elapsed = time.Duration(binary.BigEndian.Uint64(v)) //nolint:gosec // written from a Duration
+		l.elapsed = time.Duration(binary.BigEndian.Uint64(v))
 	}
 	return nil
 }
@@ -220,7 +220,7 @@ func openBolt(path string, o LedgerOptions) (*bbolt.DB, error) {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 			Timeout: o.LockTimeout, PageSize: 4096, MaxSize: fileMax, NoStatistics: true,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
-				f, err := os.OpenFile(name, flag, mode) //nolint:gosec // the state directory is the administrator's choice
+				f, err := os.OpenFile(name, flag, mode)
 				file = f
 				return f, err
 			},
@@ -268,7 +268,7 @@ func removeIfThere(path string) error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the state directory is the administrator's choice
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

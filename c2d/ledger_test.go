@@ -110,7 +110,7 @@ func TestLedgerDamaged(t *testing.T) {
 		{"data pages zeroed", func(d []byte) []byte { clear(d[8192:]); return d }, false},
 		{"data pages random", func(d []byte) []byte {
 			for i := 8192; i < len(d); i++ {
-				d[i] = byte(uint32(i) * 2654435761 >> 16) //nolint:gosec // any byte will do
+				d[i] = byte(uint32(i) * 2654435761 >> 16)
 			}
 			return d
 		}, false},
@@ -298,7 +298,7 @@ func TestLedgerKilled(t *testing.T) {
 	}
 	for round := range 3 {
 		path := filepath.Join(t.TempDir(), "commands.db")
-		c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLedgerKilled$") //nolint:gosec // this test itself
+		c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLedgerKilled$")
 		c.Env = append(os.Environ(), env+"="+path)
 		out, err := c.StdoutPipe()
 		if err != nil {

@@ -86,7 +86,7 @@ func program(mode string) int {
 // child starts a sleeper, in a session of its own when asked to, and writes its number to the file in arg.
 func child(arg string) {
 	file, own, _ := strings.Cut(arg, ",")
-	c := exec.Command(os.Args[0]) //nolint:gosec,noctx // this program; it outlives us
+	c := exec.CommandContext(context.Background(), os.Args[0])
 	c.Env = []string{modeEnv + "=sleep"}
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: own != ""}
@@ -100,7 +100,7 @@ func child(arg string) {
 
 func open(t *testing.T, mode string, change func(*Config)) c2d.Handler {
 	t.Helper()
-	c := Type().New().(*Config) //nolint:errcheck,forcetypeassert // it is
+	c := Type().New().(*Config)
 	c.Path, c.Env = os.Args[0], []string{modeEnv + "=" + mode, fastExit}
 	if change != nil {
 		change(c)
@@ -342,7 +342,7 @@ func TestOpenErrors(t *testing.T) {
 
 func TestProgramVanished(t *testing.T) {
 	h := open(t, "exit:0", nil)
-	h.(*handler).c.Path = "/nonexistent/program" //nolint:errcheck,forcetypeassert // it is
+	h.(*handler).c.Path = "/nonexistent/program"
 	if got := h.Run(t.Context(), nil); got.Status != c2d.Failed || !strings.Contains(got.Detail, "nothing happened") {
 		t.Errorf("got %+v", got)
 	}

@@ -42,13 +42,13 @@ func ReadChip(path string) (Chip, error) {
 	}
 	defer func() { _ = unix.Close(fd) }() // nothing was written
 	var ci chipInfo
-	if err := ioctl(fd, unix.GPIO_GET_CHIPINFO_IOCTL, unsafe.Pointer(&ci)); err != nil {
+	if err := ioctl(fd, unix.GPIO_GET_CHIPINFO_IOCTL, &ci); err != nil {
 		return Chip{}, fmt.Errorf("%s: not a GPIO chip: %w", path, err)
 	}
 	c := Chip{Path: path, Name: text(ci.name[:]), Label: text(ci.label[:]), Lines: make([]Info, ci.lines)}
 	for i := range c.Lines {
-		li := lineInfo{offset: uint32(i)} //nolint:gosec // below the chip's 32-bit count
-		if err := ioctl(fd, unix.GPIO_V2_GET_LINEINFO_IOCTL, unsafe.Pointer(&li)); err != nil {
+		li := lineInfo{offset: uint32(i)}
+		if err := ioctl(fd, unix.GPIO_V2_GET_LINEINFO_IOCTL, &li); err != nil {
 			return Chip{}, fmt.Errorf("%s: line %d: %w", path, i, old(err))
 		}
 		c.Lines[i] = Info{Offset: li.offset, Name: text(li.name[:]), Consumer: text(li.consumer[:]), Flags: li.flags}
@@ -71,7 +71,7 @@ func Request(path string, offset uint32, consumer string, high bool) (*Line, err
 	copy(r.consumer[:len(r.consumer)-1], consumer)
 	r.config.flags, r.config.numAttrs = FlagOutput, 1
 	r.config.attrs[0] = configAttribute{attr: attribute{id: unix.GPIO_V2_LINE_ATTR_ID_OUTPUT_VALUES, value: bit(high)}, mask: 1}
-	if err := ioctl(fd, unix.GPIO_V2_GET_LINE_IOCTL, unsafe.Pointer(&r)); err != nil {
+	if err := ioctl(fd, unix.GPIO_V2_GET_LINE_IOCTL, &r); err != nil {
 		return nil, fmt.Errorf("%s: line %d: %w", path, offset, old(err))
 	}
 	return &Line{fd: int(r.fd)}, nil
@@ -80,7 +80,7 @@ func Request(path string, offset uint32, consumer string, high bool) (*Line, err
 // Set drives the line.
 func (l *Line) Set(high bool) error {
 	v := lineValues{bits: bit(high), mask: 1}
-	return ioctl(l.fd, unix.GPIO_V2_LINE_SET_VALUES_IOCTL, unsafe.Pointer(&v))
+	return ioctl(l.fd, unix.GPIO_V2_LINE_SET_VALUES_IOCTL, &v)
 }
 
 // Close lets the line go. What level it has from then on is up to the chip.
@@ -98,9 +98,9 @@ func open(path string) (int, error) {
 	}
 }
 
-func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
+func ioctl[T any](fd int, request uintptr, arg *T) error {
 	for {
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(arg))) //nolint:gosec // the kernel wants an address
 		switch errno {
 		case 0:
 			return nil

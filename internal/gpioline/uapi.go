@@ -26,19 +26,17 @@ type lineConfig struct {
 }
 
 type lineRequest struct {
-	offsets         [64]uint32
-	consumer        [32]byte
-	config          lineConfig
-	numLines        uint32
-	eventBufferSize uint32
-	_               [5]uint32
-	fd              int32
+	offsets  [64]uint32
+	consumer [32]byte
+	config   lineConfig
+	numLines uint32
+	_        [6]uint32 // event_buffer_size, and padding
+	fd       int32
 }
 
 type lineInfo struct {
 	name, consumer [32]byte
-	offset         uint32
-	numAttrs       uint32
+	offset, _      uint32 // and num_attrs
 	flags          uint64
 	attrs          [10]attribute
 	_              [4]uint32
