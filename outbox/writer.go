@@ -31,7 +31,7 @@ const idle = time.Hour
 func (o *Outbox) step() (wait time.Duration, stop bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	retrying := false
+	retrying, lastTry := false, false
 	for {
 		now := time.Now()
 		force := o.closing || len(o.syncs) > 0
@@ -50,10 +50,11 @@ func (o *Outbox) step() (wait time.Duration, stop bool) {
 		if err := o.commitLocked(force); err != nil {
 			retrying = false
 			o.answerLocked(err)
-			if o.closing {
+			if o.closing && lastTry {
 				o.finishLocked(err)
 				return 0, true
 			}
+			lastTry = o.closing // the file was opened anew: once more
 		}
 	}
 }
