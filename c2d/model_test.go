@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -90,7 +89,7 @@ func (w *world) boot() {
 		hs = append(hs, NamedHandler{c, &worldHandler{w: w, gen: gen, idempotent: name == "often"}})
 	}
 	w.router = NewRouter(&Options{
-		Ledger: w.ledger, Handlers: hs, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Ledger: w.ledger, Handlers: hs, Logger: slog.New(slog.DiscardHandler),
 		Report: func(_ context.Context, r Report) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
