@@ -103,7 +103,7 @@ func appendElement(b []byte, code byte, v any) []byte {
 		if v != nil {
 			s = fmt.Sprint(v)
 		}
-		return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...) //nolint:gosec // Far below 4 GiB.
+		return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 	}
 	if w := fixedWidth(code); w > 0 && v == nil {
 		return append(b, make([]byte, w)...)

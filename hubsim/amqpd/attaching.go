@@ -1,10 +1,7 @@
 package amqpd
 
 // peerAttaches takes an ATTACH (part 2, 2.6.3). An error ends the connection.
-func (s *Session) peerAttaches(f *attachFrame, r *fieldReader) error {
-	if r.err != nil {
-		return nil // the caller reports it
-	}
+func (s *Session) peerAttaches(f *attachFrame) error {
 	if f.handle > s.c.cfg.HandleMax {
 		return errf(CondFramingError, "handle %d is above the maximum of %d", f.handle, s.c.cfg.HandleMax)
 	}
@@ -134,10 +131,7 @@ func (l *Link) refuse(err *Error) {
 }
 
 // peerDetaches takes a DETACH (part 2, 2.6.4 to 2.6.6).
-func (s *Session) peerDetaches(f *detachFrame, r *fieldReader) {
-	if r.err != nil {
-		return
-	}
+func (s *Session) peerDetaches(f *detachFrame) {
 	l := s.links[f.handle]
 	if l == nil {
 		s.end(errf(CondUnattachedHandle, "detach of handle %d, which is not attached", f.handle))

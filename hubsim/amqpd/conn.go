@@ -112,7 +112,8 @@ func (c *Conn) TLS() *tls.ConnectionState {
 }
 
 // Close starts an orderly close with err, which may be nil, after all that was
-// written so far. Later calls do nothing.
+// written so far. Later calls do nothing. Before the connection is open, which
+// includes Config.Authenticate and Handler.Opened, it is Drop.
 func (c *Conn) Close(err *Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -161,9 +161,9 @@ func fixed(code byte, p []byte) (any, error) {
 	case fmtDouble:
 		return math.Float64frombits(binary.BigEndian.Uint64(p)), nil
 	case fmtChar:
-		return Char(binary.BigEndian.Uint32(p)), nil //nolint:gosec // Checked by nobody, kept as it came.
+		return Char(binary.BigEndian.Uint32(p)), nil
 	case fmtTimestamp:
-		return time.UnixMilli(int64(binary.BigEndian.Uint64(p))).UTC(), nil //nolint:gosec // Two's complement is meant.
+		return time.UnixMilli(int64(binary.BigEndian.Uint64(p))).UTC(), nil
 	case fmtUUID:
 		return UUID(p), nil
 	case fmtDecimal32, fmtDecimal64, fmtDecimal128:
@@ -173,8 +173,6 @@ func fixed(code byte, p []byte) (any, error) {
 }
 
 // integer interprets the bytes of an integer.
-//
-//nolint:gosec // Two's complement is meant throughout.
 func integer(code byte, p []byte) any {
 	switch code {
 	case fmtUint0:

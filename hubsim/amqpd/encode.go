@@ -72,11 +72,11 @@ func appendValue(b []byte, v any) []byte {
 	case float64:
 		return binary.BigEndian.AppendUint64(append(b, fmtDouble), math.Float64bits(v))
 	case Char:
-		return binary.BigEndian.AppendUint32(append(b, fmtChar), uint32(v)) //nolint:gosec // The bits of a rune.
+		return binary.BigEndian.AppendUint32(append(b, fmtChar), uint32(v))
 	case UUID:
 		return append(append(b, fmtUUID), v[:]...)
 	case time.Time:
-		return binary.BigEndian.AppendUint64(append(b, fmtTimestamp), uint64(v.UnixMilli())) //nolint:gosec // Two's complement is meant.
+		return binary.BigEndian.AppendUint64(append(b, fmtTimestamp), uint64(v.UnixMilli()))
 	case Decimal:
 		return appendDecimal(b, v)
 	default:
@@ -101,14 +101,14 @@ func appendInteger(b []byte, v any) ([]byte, bool) {
 	case uint:
 		return appendUlong(b, uint64(v)), true
 	case int8:
-		return append(b, fmtByte, byte(v)), true //nolint:gosec // Two's complement is meant.
+		return append(b, fmtByte, byte(v)), true
 	case int16:
-		return binary.BigEndian.AppendUint16(append(b, fmtShort), uint16(v)), true //nolint:gosec // Two's complement is meant.
+		return binary.BigEndian.AppendUint16(append(b, fmtShort), uint16(v)), true
 	case int32:
 		if v >= math.MinInt8 && v <= math.MaxInt8 {
-			return append(b, fmtSmallInt, byte(v)), true //nolint:gosec // Two's complement is meant.
+			return append(b, fmtSmallInt, byte(v)), true
 		}
-		return binary.BigEndian.AppendUint32(append(b, fmtInt), uint32(v)), true //nolint:gosec // Two's complement is meant.
+		return binary.BigEndian.AppendUint32(append(b, fmtInt), uint32(v)), true
 	case int64:
 		return appendLong(b, v), true
 	case int:
@@ -139,9 +139,9 @@ func appendUlong(b []byte, v uint64) []byte {
 
 func appendLong(b []byte, v int64) []byte {
 	if v >= math.MinInt8 && v <= math.MaxInt8 {
-		return append(b, fmtSmallLong, byte(v)) //nolint:gosec // Two's complement is meant.
+		return append(b, fmtSmallLong, byte(v))
 	}
-	return binary.BigEndian.AppendUint64(append(b, fmtLong), uint64(v)) //nolint:gosec // Two's complement is meant.
+	return binary.BigEndian.AppendUint64(append(b, fmtLong), uint64(v))
 }
 
 // appendBytes appends one of the types that are a length and bytes.
@@ -149,7 +149,7 @@ func appendBytes[T ~string | ~[]byte](b []byte, code8, code32 byte, v T) []byte 
 	if len(v) <= math.MaxUint8 {
 		b = append(b, code8, byte(len(v)))
 	} else {
-		b = binary.BigEndian.AppendUint32(append(b, code32), uint32(len(v))) //nolint:gosec // Far below 4 GiB.
+		b = binary.BigEndian.AppendUint32(append(b, code32), uint32(len(v)))
 	}
 	return append(b, v...)
 }
@@ -228,7 +228,7 @@ func appendList(b []byte, list []any) []byte {
 // behind itself. It starts with the short form and moves the body if it must.
 func appendSized(b []byte, code8, code32 byte, count int, body func([]byte) []byte) []byte {
 	start := len(b)
-	b = body(append(b, code8, 0, byte(count))) //nolint:gosec // Replaced below if it does not fit.
+	b = body(append(b, code8, 0, byte(count)))
 	size := len(b) - start - 2
 	if size <= math.MaxUint8 && count <= math.MaxUint8 {
 		b[start+1] = byte(size)
@@ -237,7 +237,7 @@ func appendSized(b []byte, code8, code32 byte, count int, body func([]byte) []by
 	b = append(b, 0, 0, 0, 0, 0, 0)
 	copy(b[start+9:], b[start+3:len(b)-6])
 	b[start] = code32
-	binary.BigEndian.PutUint32(b[start+1:], uint32(len(b)-start-5)) //nolint:gosec // Far below 4 GiB.
-	binary.BigEndian.PutUint32(b[start+5:], uint32(count))          //nolint:gosec // Far below 4 GiB.
+	binary.BigEndian.PutUint32(b[start+1:], uint32(len(b)-start-5))
+	binary.BigEndian.PutUint32(b[start+5:], uint32(count))
 	return b
 }

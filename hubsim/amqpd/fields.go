@@ -144,23 +144,23 @@ func (r *fieldReader) uint(limit uint64, def uint64) (n uint64, given bool) {
 
 func (r *fieldReader) uint32(def uint32) uint32 {
 	n, _ := r.uint(math.MaxUint32, uint64(def))
-	return uint32(n) //nolint:gosec // Limited just above.
+	return uint32(n)
 }
 
 func (r *fieldReader) uint16(def uint16) uint16 {
 	n, _ := r.uint(math.MaxUint16, uint64(def))
-	return uint16(n) //nolint:gosec // Limited just above.
+	return uint16(n)
 }
 
 func (r *fieldReader) uint8(def uint8) uint8 {
 	n, _ := r.uint(math.MaxUint8, uint64(def))
-	return uint8(n) //nolint:gosec // Limited just above.
+	return uint8(n)
 }
 
 // optUint32 reads a field whose absence means something.
 func (r *fieldReader) optUint32() optional {
 	n, given := r.uint(math.MaxUint32, 0)
-	return optional{uint32(n), given} //nolint:gosec // Limited just above.
+	return optional{uint32(n), given}
 }
 
 func (r *fieldReader) bool() bool {

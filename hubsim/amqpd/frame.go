@@ -99,6 +99,6 @@ func appendFrame(b []byte, typ byte, channel uint16, p performative, payload []b
 		b = appendPerformative(b, p)
 	}
 	b = append(b, payload...)
-	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start)) //nolint:gosec // Limited by the frame size.
+	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start))
 	return b
 }

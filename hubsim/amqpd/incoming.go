@@ -36,10 +36,7 @@ func (d *Incoming) Settle(st State) {
 }
 
 // peerTransfers takes a TRANSFER (part 2, 2.6.12 and 2.6.14).
-func (s *Session) peerTransfers(f *transferFrame, r *fieldReader, payload []byte) {
-	if r.err != nil {
-		return
-	}
+func (s *Session) peerTransfers(f *transferFrame, payload []byte) {
 	if !serialLess(s.nextIncomingID, s.furthest) {
 		s.end(errf(CondWindowViolation, "transfer outside of the incoming window"))
 		return

@@ -157,10 +157,7 @@ func (s *Session) unqueue(l *Link) {
 
 // peerDisposes takes a DISPOSITION (part 2, 2.6.12). Deliveries that are not
 // known, because they are settled or their link is gone, do not matter.
-func (s *Session) peerDisposes(f *dispositionFrame, r *fieldReader) {
-	if r.err != nil {
-		return
-	}
+func (s *Session) peerDisposes(f *dispositionFrame) {
 	last := f.first
 	if f.last.given {
 		last = f.last.n

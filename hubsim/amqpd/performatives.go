@@ -95,7 +95,7 @@ func (*beginFrame) code() uint64 { return codeBegin }
 func (f *beginFrame) fields() []any {
 	var remote any
 	if f.remoteChannel.given {
-		remote = uint16(f.remoteChannel.n) //nolint:gosec // Was a uint16.
+		remote = uint16(f.remoteChannel.n)
 	}
 	return []any{remote, f.nextOutgoingID, f.incomingWindow, f.outgoingWindow, f.handleMax}
 }

@@ -2,7 +2,6 @@ package amqpd
 
 import (
 	"bufio"
-	"encoding/hex"
 	"io"
 	"net"
 	"slices"
@@ -91,16 +90,6 @@ func (p *raw) write(b []byte) {
 	if _, err := p.conn.Write(b); err != nil {
 		p.t.Fatalf("write: %v", err)
 	}
-}
-
-// hex writes bytes given in hexadecimal.
-func (p *raw) hex(s string) {
-	p.t.Helper()
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.write(b)
 }
 
 // send writes a frame of a performative given as its fields.

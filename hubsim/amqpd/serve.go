@@ -99,7 +99,7 @@ func (c *Conn) sendOpen() {
 	c.send(0, &openFrame{
 		containerID: c.cfg.ContainerID, hostname: c.cfg.Hostname,
 		maxFrameSize: c.cfg.MaxFrameSize, channelMax: c.cfg.ChannelMax,
-		idleTimeout: uint32(min(max(c.cfg.IdleTimeout.Milliseconds(), 0), math.MaxUint32)), //nolint:gosec // Limited here.
+		idleTimeout: uint32(min(max(c.cfg.IdleTimeout.Milliseconds(), 0), math.MaxUint32)),
 		properties:  c.cfg.Properties,
 	})
 }

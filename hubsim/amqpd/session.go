@@ -138,29 +138,40 @@ func (s *Session) handle(f *frame) error {
 		}
 		return nil
 	}
+	r := f.perf
 	var err error
 	switch f.code {
 	case codeAttach:
-		err = s.peerAttaches(readAttach(f.perf), f.perf)
+		if a := readAttach(r); r.err == nil {
+			err = s.peerAttaches(a)
+		}
 	case codeFlow:
-		s.peerFlows(readFlow(f.perf), f.perf)
+		if flow := readFlow(r); r.err == nil {
+			s.peerFlows(flow)
+		}
 	case codeTransfer:
-		s.peerTransfers(readTransfer(f.perf), f.perf, f.payload)
+		if t := readTransfer(r); r.err == nil {
+			s.peerTransfers(t, f.payload)
+		}
 	case codeDisposition:
-		s.peerDisposes(readDisposition(f.perf), f.perf)
+		if d := readDisposition(r); r.err == nil {
+			s.peerDisposes(d)
+		}
 	case codeDetach:
-		s.peerDetaches(readDetach(f.perf), f.perf)
+		if d := readDetach(r); r.err == nil {
+			s.peerDetaches(d)
+		}
 	case codeEnd:
 		var cause error
-		if e := readError(f.perf); e != nil {
+		if e := readError(r); e != nil {
 			cause = e
 		}
 		s.send(&endFrame{})
 		s.drop(cause)
 		delete(s.c.sessions, s.channel)
 	}
-	if f.perf.err != nil {
-		return errf(CondDecodeError, "performative 0x%x: %v", f.code, f.perf.err)
+	if r.err != nil {
+		return errf(CondDecodeError, "performative 0x%x: %v", f.code, r.err)
 	}
 	return err
 }
@@ -225,10 +236,7 @@ func (s *Session) flow() *flowFrame {
 }
 
 // peerFlows takes a FLOW (part 2, 2.5.6 and 2.6.7).
-func (s *Session) peerFlows(f *flowFrame, r *fieldReader) {
-	if r.err != nil {
-		return
-	}
+func (s *Session) peerFlows(f *flowFrame) {
 	seen := s.c.cfg.FirstID // the peer may not have got our BEGIN yet
 	if f.nextIncomingID.given {
 		seen = f.nextIncomingID.n
@@ -255,7 +263,7 @@ func (s *Session) peerFlows(f *flowFrame, r *fieldReader) {
 }
 
 // serialLess compares serial numbers (RFC 1982).
-func serialLess(a, b uint32) bool { return int32(a-b) < 0 } //nolint:gosec // Wrapping is the point.
+func serialLess(a, b uint32) bool { return int32(a-b) < 0 }
 
 // sortedByKey returns the values of a map in the order of the keys.
 func sortedByKey[K cmp.Ordered, V any](m map[K]V) []V {

@@ -139,9 +139,9 @@ func TestLinkViolations(t *testing.T) {
 // server may answer what it likes, but it must end when the peer goes.
 func TestHostilePeers(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // Any bits will do.
+	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // Nothing secret.
+	rng := rand.New(rand.NewPCG(seed, 0))
 	good := goodStream()
 	for range 300 {
 		peer, wait := start(t, Config{}, &node{credit: func(l *Link) {
@@ -157,7 +157,7 @@ func TestHostilePeers(t *testing.T) {
 		}()
 		in := append([]byte{}, good...)
 		for range 1 + rng.IntN(8) {
-			in[8+rng.IntN(len(in)-8)] = byte(rng.Uint32()) //nolint:gosec // Any bits will do.
+			in[8+rng.IntN(len(in)-8)] = byte(rng.Uint32())
 		}
 		_ = peer.SetWriteDeadline(time.Now().Add(5 * time.Second))
 		_, _ = peer.Write(in[:rng.IntN(len(in)+1)]) // the server may close in the middle
