@@ -40,8 +40,8 @@ func (r *Receipt) Wait(ctx context.Context) Outcome {
 	case <-ctx.Done():
 		err = &Error{Op: "wait", Class: ClassNetwork, Err: context.Cause(ctx)}
 	case <-timer.C:
-		err = &Error{Op: "send", Class: ClassNetwork, Err: errors.New("the hub did not settle a message in time")}
-		r.client.fail(err)
+		r.client.fail(&Error{Op: "send", Class: ClassNetwork, Err: errors.New("the hub did not settle a message in time")})
+		err = r.client.cause("send") // it may have ended before
 	case <-r.client.Done():
 		err = r.client.cause("send")
 	}

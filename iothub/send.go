@@ -9,8 +9,8 @@ import (
 )
 
 // Send hands one message to the wire and returns at once with the receipt for its outcome; messages go out in the order of the calls, as many as the hub
-// gives credit for. It waits for credit until ctx ends; after an error that wraps ctx's cause the message was not sent. A message that the hub could
-// never take is not sent either: its receipt says Rejected, with ClassMessage. After any other error the client has ended and the fate of the message is unknown.
+// gives credit for. It waits for credit until ctx ends or the client does; after an error the message was not sent. A message that the hub could never take is not
+// sent either: its receipt says Rejected, with ClassMessage. When the connection ends while the message is being written, the receipt says Unknown.
 func (c *Client) Send(ctx context.Context, m *Message) (*Receipt, error) {
 	if fault := m.check(); fault != nil {
 		return settledReceipt(Outcome{State: Rejected, Err: fault}), nil
@@ -45,6 +45,9 @@ func (c *Client) Send(ctx context.Context, m *Message) (*Receipt, error) {
 		return settledReceipt(Outcome{State: Rejected, Err: &Error{Op: "send", Class: ClassMessage, Err: err}}), nil
 	}
 	c.fail(failure("send", err))
+	if wrote {
+		return r, nil // the outcome may have come already
+	}
 	return nil, c.cause("send")
 }
 

@@ -284,10 +284,14 @@ func TestTrap21StuckHalfWay(t *testing.T) {
 		m := message(1)
 		m.Body = make([]byte, 250_000)
 		start := time.Now()
-		_, err := c.Send(t.Context(), m)
-		want(t, err, iothub.ClassNetwork)
-		if took := time.Since(start); took > 90*time.Second || !strings.Contains(err.Error(), "half way") {
-			t.Errorf("%v after %v", err, took)
+		r, err := c.Send(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := r.Wait(t.Context())
+		e := want(t, o.Err, iothub.ClassNetwork)
+		if took := time.Since(start); took > 90*time.Second || o.State != iothub.Unknown || !strings.Contains(e.Error(), "half way") {
+			t.Errorf("%+v, %v after %v", o, e, took)
 		}
 	})
 }
