@@ -45,6 +45,7 @@ func rules() []rule {
 		{"sensors/all", []string{"sensors", "sensors/", "internal/"}},
 		{"sensors/", []string{"sensors", "internal/"}},
 		{"sensors", []string{"internal/"}},
+		{"outbox/", []string{"outbox", "internal/"}},
 		{"outbox", []string{"internal/"}},
 		{"internal/", []string{"internal/"}},
 		{"interop/", nil},
