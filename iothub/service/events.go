@@ -4,16 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/Azure/go-amqp"
-
-	"iotagent/internal/backoff"
 )
 
 // Event is one telemetry message.
@@ -23,10 +18,10 @@ type Event struct {
 	Sequence    int64
 	Offset      string
 	Enqueued    time.Time
-	MessageID   string // as text
+	MessageID   string // as text, "" without one
 	ContentType string
-	Properties  map[string]any // application properties
-	Annotations map[string]any // what the hub stamped
+	Properties  map[string]string // application properties
+	Annotations map[string]any    // what the hub stamped, in the types of JSON
 	Body        []byte
 }
 
@@ -55,7 +50,8 @@ type EventsOptions struct {
 const eventCredit = 300
 
 // Events follows the telemetry of every partition: take is called for one event at a time, in order within a partition. It returns nil when ctx is done or take returned
-// false. After a fault each partition goes on behind its last event. Only a refusal of the policy or of the consumer group ends it.
+// false. After a fault each partition goes on behind its last event, so that nothing is lost and nothing comes twice. Only a certificate that is not
+// trusted and a refusal of the policy or of the consumer group end it.
 func (c *Client) Events(ctx context.Context, o *EventsOptions, take func(*Event) (more bool)) error {
 	if o == nil {
 		o = &EventsOptions{}
@@ -64,32 +60,12 @@ func (c *Client) Events(ctx context.Context, o *EventsOptions, take func(*Event)
 	if f.o.ConsumerGroup == "" {
 		f.o.ConsumerGroup = "$Default"
 	}
-	wait := backoff.Backoff{Floor: 500 * time.Millisecond, Cap: 30 * time.Second}
-	for {
-		started := time.Now()
-		err := f.once(ctx)
-		if ctx.Err() != nil || errors.Is(err, errEnough) {
-			return nil //nolint:nilerr // the caller ended it
+	return persist(ctx, o.Lost, func(ctx context.Context) (bool, error) {
+		if err := f.once(ctx); !errors.Is(err, errEnough) {
+			return false, err
 		}
-		if final(err) {
-			return err
-		}
-		if time.Since(started) > time.Minute {
-			wait.Reset()
-		}
-		d := wait.Next()
-		if o.Lost != nil {
-			o.Lost(err, d)
-		}
-		if backoff.Sleep(ctx, d) != nil {
-			return nil //nolint:nilerr // the caller ended it
-		}
-	}
-}
-
-// final errors do not go away by themselves.
-func final(err error) bool {
-	return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrDeviceUnknown)
+		return true, nil
+	})
 }
 
 var errEnough = errors.New("the caller has enough")
@@ -219,36 +195,4 @@ func (c *Client) telemetryConn(ctx context.Context) (conn *amqp.Conn, entity str
 	}
 	conn, err = c.eventsConn(ctx, r.hostname, r.addr)
 	return conn, r.entity, err
-}
-
-type redirect struct{ hostname, addr, entity string }
-
-// parseRedirect reads the info map of amqp:link:redirect (AMQP 1.0 part 2, 2.8.18).
-func parseRedirect(info map[string]any) (redirect, error) {
-	text := func(key string) string { s, _ := info[key].(string); return s }
-	u, err := url.Parse(text("address"))
-	if err != nil || u.Host == "" {
-		return redirect{}, fmt.Errorf("events: the hub redirects to %q, which is no address", text("address"))
-	}
-	r := redirect{hostname: text("hostname"), entity: strings.Trim(u.Path, "/")}
-	if r.hostname == "" {
-		r.hostname = u.Hostname()
-	}
-	host, port := text("network-host"), fmt.Sprint(info["port"])
-	if host == "" {
-		host = u.Hostname()
-	}
-	if info["port"] == nil {
-		port = u.Port()
-	}
-	if port == "" {
-		port = defaultPort
-	}
-	r.addr = net.JoinHostPort(host, port)
-	for _, tail := range []string{"/$management", "/consumergroups/"} {
-		if i := strings.Index(strings.ToLower(r.entity), tail); i >= 0 {
-			r.entity = r.entity[:i]
-		}
-	}
-	return r, nil
 }

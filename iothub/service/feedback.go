@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,58 +20,64 @@ type Feedback struct {
 	DeviceGenerationID string    `json:"deviceGenerationId"`
 }
 
+// FeedbackOptions say who hears of the connection. Nil means nobody.
+type FeedbackOptions struct {
+	// Ready is called each time the hub has attached the receiver; nil is allowed.
+	Ready func()
+	// Lost hears of a connection that failed and will be made again; nil hears nothing.
+	Lost func(err error, retryIn time.Duration)
+}
+
 const feedbackAddress = "/messages/serviceBound/feedback"
 
-// Feedback receives outcomes until ctx is done or take returns false, which are not errors, or the connection fails. ready, which may be nil, is
-// called once the hub has attached the receiver. A batch of records is settled after take has seen all of it: what a failing
-// process did not see comes again.
-func (c *Client) Feedback(ctx context.Context, ready func(), take func(Feedback) (more bool)) error {
+// Feedback receives outcomes, a batch of the hub's at a time, until ctx is done or take returns false or an error, which it then returns. A batch is settled
+// after take returned without an error; otherwise, and when the connection fails first, the hub delivers it again, to whoever watches then.
+// After a fault it connects anew. Only a certificate that is not trusted and a refusal of the policy end it.
+func (c *Client) Feedback(ctx context.Context, o *FeedbackOptions, take func([]Feedback) (more bool, err error)) error {
+	if o == nil {
+		o = &FeedbackOptions{}
+	}
+	return persist(ctx, o.Lost, func(ctx context.Context) (done bool, err error) { return c.feedback(ctx, o.Ready, take) })
+}
+
+// feedback receives until something fails or take has enough (done).
+func (c *Client) feedback(ctx context.Context, ready func(), take func([]Feedback) (bool, error)) (done bool, err error) {
 	conn, err := c.hubConn(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { _ = conn.Close() }() // whatever was not settled comes again
 	sess, err := conn.NewSession(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("feedback: %w", explain(err))
+		return false, fmt.Errorf("feedback: %w", explain(err))
 	}
 	rcv, err := sess.NewReceiver(ctx, feedbackAddress, &amqp.ReceiverOptions{Credit: 10})
 	if err != nil {
-		return fmt.Errorf("feedback: %w", explain(err))
+		return false, fmt.Errorf("feedback: %w", explain(err))
 	}
 	if ready != nil {
 		ready()
 	}
 	for {
 		m, err := rcv.Receive(ctx, nil)
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the caller ended it
-		}
 		if err != nil {
-			return fmt.Errorf("feedback: %w", explain(err))
+			return false, fmt.Errorf("feedback: %w", explain(err))
 		}
-		more, err := takeBatch(ctx, rcv, m, take)
-		if err != nil || !more {
-			return err
+		var batch []Feedback
+		if json.Unmarshal(bodyOf(m), &batch) != nil {
+			err = rcv.RejectMessage(ctx, m, &amqp.Error{Condition: amqp.ErrCondDecodeError, Description: "not a JSON array of feedback"})
+			return true, errors.Join(errors.New("feedback: the hub sent what is not a JSON array of feedback; is this an IoT Hub?"), err)
+		}
+		more, err := take(batch)
+		if err != nil {
+			return true, err
+		}
+		err = rcv.AcceptMessage(ctx, m)
+		switch {
+		case !more:
+			return true, nil // take has the records, settled or not
+		case err != nil:
+			return false, fmt.Errorf("feedback: settle: %w", explain(err))
 		}
 	}
-}
-
-func takeBatch(ctx context.Context, rcv *amqp.Receiver, m *amqp.Message, take func(Feedback) bool) (more bool, err error) {
-	var records []Feedback
-	if err := json.Unmarshal(m.GetData(), &records); err != nil {
-		err = fmt.Errorf("feedback: not the JSON that IoT Hub sends: %w", err)
-		if rerr := rcv.RejectMessage(ctx, m, &amqp.Error{Condition: amqp.ErrCondDecodeError, Description: "not a JSON array of feedback"}); rerr != nil {
-			return false, explain(rerr)
-		}
-		return false, err
-	}
-	more = true
-	for _, r := range records {
-		more = take(r) && more
-	}
-	if err := rcv.AcceptMessage(ctx, m); err != nil && ctx.Err() == nil {
-		return false, fmt.Errorf("feedback: settle: %w", explain(err))
-	}
-	return more, nil
 }

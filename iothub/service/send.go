@@ -59,17 +59,20 @@ func (c *Client) Send(ctx context.Context, device string, cmd *Command) error {
 	defer func() { _ = conn.Close() }() // the outcome is known by then
 	sess, err := conn.NewSession(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("send to %s: %w", device, explain(err))
+		return commandError(device, err)
 	}
 	snd, err := sess.NewSender(ctx, sendAddress, nil)
 	if err != nil {
-		return fmt.Errorf("send to %s: %w", device, explain(err))
+		return commandError(device, err)
 	}
 	receipt, err := snd.SendWithReceipt(ctx, cmd.message(device), nil)
 	if err != nil {
-		return fmt.Errorf("send to %s: %w", device, explain(err))
+		return commandError(device, err)
 	}
 	state, err := receipt.Wait(ctx)
+	for try := 0; err != nil && ctx.Err() == nil && try < 8; try++ {
+		state, err = receipt.Wait(ctx) // it picks one at random when both the answer and the end of the link have come
+	}
 	if err != nil {
 		return fmt.Errorf("send to %s: the hub's answer was lost; it may have the command: %w", device, explain(err))
 	}
@@ -82,11 +85,24 @@ func settled(device string, state amqp.DeliveryState) error {
 		return nil
 	case *amqp.StateRejected:
 		if s.Error != nil {
-			return fmt.Errorf("send to %s: refused: %w", device, explain(s.Error))
+			return commandError(device, s.Error)
 		}
 		return fmt.Errorf("send to %s: refused by the hub without a reason", device)
 	}
-	return errors.New("send to " + device + ": given back by the hub; try again")
+	return fmt.Errorf("send to %s: given back by the hub; try again", device)
+}
+
+// commandError says what a refusal means for a command.
+func commandError(device string, err error) error {
+	if remote, ok := errors.AsType[*amqp.Error](err); ok {
+		switch remote.Condition {
+		case amqp.ErrCondNotFound:
+			return fmt.Errorf("send to %s: %w: %w", device, ErrDeviceUnknown, refusal{remote})
+		case amqp.ErrCondResourceLimitExceeded:
+			return fmt.Errorf("send to %s: %w: %w", device, ErrQueueFull, refusal{remote})
+		}
+	}
+	return fmt.Errorf("send to %s: %w", device, explain(err))
 }
 
 func (cmd *Command) message(device string) *amqp.Message {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/Azure/go-amqp"
 
+	"iotagent/internal/backoff"
 	"iotagent/iothub/sas"
 )
 
@@ -62,7 +63,7 @@ func New(o *Options) (*Client, error) {
 func splitAddr(hostport string) (host, addr string) {
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
-		host, port = hostport, defaultPort
+		host, port = strings.Trim(hostport, "[]"), defaultPort
 	}
 	return host, net.JoinHostPort(host, port)
 }
@@ -111,36 +112,28 @@ func (c *Client) dial(ctx context.Context, host, addr string) (net.Conn, error) 
 	return d.DialContext(ctx, "tcp", addr)
 }
 
-// Errors that callers tell apart; they are wrapped with the hub's own words.
-var (
-	// ErrDeviceUnknown: the hub has no such device.
-	ErrDeviceUnknown = errors.New("no such device")
-	// ErrQueueFull: fifty commands wait for the device already.
-	ErrQueueFull = errors.New("the device's command queue is full")
-	// ErrThrottled: the hub wants fewer requests.
-	ErrThrottled = errors.New("throttled by the hub")
-	// ErrUnauthorized: the policy's key is wrong or has not the right.
-	ErrUnauthorized = errors.New("not authorized")
-)
-
-// explain wraps an AMQP error with the sentinel of its condition (Microsoft, "Understand and resolve Azure IoT Hub errors").
-func explain(err error) error {
-	if strings.Contains(err.Error(), "auth failed with code") { // go-amqp has no type for a SASL outcome
-		return fmt.Errorf("%w: the hub refused the policy's key: %w", ErrUnauthorized, err)
+// persist runs once again and again until it is done, ctx ends, or an error comes that will not go away by itself. Lost, which may be nil, hears of
+// the others. What was refused after it had worked for a while is tried again: a connection ends with its token.
+func persist(ctx context.Context, lost func(err error, retryIn time.Duration), once func(context.Context) (done bool, err error)) error {
+	wait := backoff.Backoff{Floor: 500 * time.Millisecond, Cap: 30 * time.Second}
+	for {
+		started := time.Now()
+		done, err := once(ctx)
+		stable := time.Since(started) > time.Minute
+		switch {
+		case ctx.Err() != nil && !done:
+			return nil //nolint:nilerr // the caller ended it
+		case done || (final(err) && !stable):
+			return err
+		case stable:
+			wait.Reset()
+		}
+		d := wait.Next()
+		if lost != nil {
+			lost(err, d)
+		}
+		if backoff.Sleep(ctx, d) != nil {
+			return nil //nolint:nilerr // the caller ended it
+		}
 	}
-	remote, ok := errors.AsType[*amqp.Error](err)
-	if !ok {
-		return err
-	}
-	switch remote.Condition {
-	case amqp.ErrCondNotFound:
-		return fmt.Errorf("%w: %w", ErrDeviceUnknown, err)
-	case amqp.ErrCondResourceLimitExceeded:
-		return fmt.Errorf("%w: %w", ErrQueueFull, err)
-	case "com.microsoft:device-container-throttled", "com.microsoft:server-busy":
-		return fmt.Errorf("%w: %w", ErrThrottled, err)
-	case amqp.ErrCondUnauthorizedAccess:
-		return fmt.Errorf("%w: %w", ErrUnauthorized, err)
-	}
-	return err
 }

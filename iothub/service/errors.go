@@ -1,0 +1,72 @@
+package service
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/Azure/go-amqp"
+)
+
+// Errors that callers tell apart; they are wrapped with the hub's own words.
+var (
+	// ErrDeviceUnknown means that the hub has no such device.
+	ErrDeviceUnknown = errors.New("no such device")
+	// ErrQueueFull means that fifty commands wait for the device already.
+	ErrQueueFull = errors.New("the device's command queue is full")
+	// ErrThrottled means that the hub wants fewer requests.
+	ErrThrottled = errors.New("throttled by the hub")
+	// ErrUnauthorized means that the policy's key is wrong or has not the right.
+	ErrUnauthorized = errors.New("not authorized")
+	// ErrNotFound means that the hub has no such consumer group, or does not offer what was asked for.
+	ErrNotFound = errors.New("not found")
+)
+
+// final errors do not go away by themselves.
+func final(err error) bool {
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	return untrusted || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrNotFound)
+}
+
+// refusal is an error of the hub in words for people.
+type refusal struct{ remote *amqp.Error }
+
+// Error returns the condition with what the description says, which from IoT Hub is a JSON object.
+func (r refusal) Error() string {
+	var d struct {
+		ErrorCode int    `json:"errorCode"`
+		Message   string `json:"message"`
+	}
+	switch err := json.Unmarshal([]byte(r.remote.Description), &d); {
+	case err == nil && d.Message != "" && d.ErrorCode != 0:
+		return fmt.Sprintf("%s (%d): %s", r.remote.Condition, d.ErrorCode, d.Message)
+	case r.remote.Description != "":
+		return fmt.Sprintf("%s: %s", r.remote.Condition, r.remote.Description)
+	}
+	return string(r.remote.Condition)
+}
+
+// Unwrap returns the library's form.
+func (r refusal) Unwrap() error { return r.remote }
+
+// explain wraps an AMQP error with the sentinel of its condition (Microsoft, "Understand and resolve Azure IoT Hub errors").
+func explain(err error) error {
+	if strings.Contains(err.Error(), "auth failed with code") { // go-amqp has no type for a SASL outcome
+		return fmt.Errorf("%w: the hub refused the policy's key: %w", ErrUnauthorized, err)
+	}
+	remote, ok := errors.AsType[*amqp.Error](err)
+	if !ok {
+		return err
+	}
+	switch remote.Condition {
+	case amqp.ErrCondNotFound:
+		return fmt.Errorf("%w: %w", ErrNotFound, refusal{remote})
+	case "com.microsoft:device-container-throttled", "com.microsoft:server-busy":
+		return fmt.Errorf("%w: %w", ErrThrottled, refusal{remote})
+	case amqp.ErrCondUnauthorizedAccess:
+		return fmt.Errorf("%w: %w", ErrUnauthorized, refusal{remote})
+	}
+	return refusal{remote}
+}
