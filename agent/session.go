@@ -55,7 +55,7 @@ func (s *session) run(ctx context.Context) error {
 	sctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
-	wg.Go(func() { s.settle() })
+	wg.Go(func() { s.settle(context.WithoutCancel(ctx)) })
 	if s.router != nil {
 		wg.Go(func() { s.receive(sctx) })
 	}
@@ -157,9 +157,9 @@ func (s *session) sendOne(ctx context.Context, e outbox.Entry) error {
 
 // settle takes the outcomes in the order of the sends and tells the outbox. It returns when inFlight is closed and empty; each Wait
 // ends at the latest with the connection.
-func (s *session) settle() {
+func (s *session) settle(ctx context.Context) {
 	for f := range s.inFlight {
-		o := f.receipt.Wait(context.WithoutCancel(s.receiving))
+		o := f.receipt.Wait(ctx)
 		s.bytes.Release(f.size)
 		s.outcome(f.id, o)
 		select {
@@ -249,7 +249,7 @@ func (s *session) slowDown(class iothub.Class) {
 func (s *session) receive(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.receiving, cancel)()
+	defer context.AfterFunc(s.receiving, cancel)() //nolint:contextcheck // two contexts end it: the session and the taking of commands
 	for {
 		d, err := s.c.Receive(ctx)
 		if err != nil {

@@ -91,7 +91,9 @@ func (c *Client) detach(ctx context.Context) {
 	stop := context.AfterFunc(c.ctx, cancel) //nolint:contextcheck // the client may end first
 	defer stop()
 	_ = c.sender.Close(ctx)
-	_ = c.receiver.Close(ctx)
+	if c.receiver != nil {
+		_ = c.receiver.Close(ctx)
+	}
 	_ = c.session.Close(ctx)
 }
 

@@ -119,7 +119,10 @@ func (c *Client) open(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	now := time.Now()
-	c.status.ConnectedSince, c.status.TelemetryProof, c.status.CommandProof = now, now, now
+	c.status.ConnectedSince, c.status.TelemetryProof = now, now
+	if c.receiver != nil {
+		c.status.CommandProof = now
+	}
 	c.mu.Unlock()
 	c.wg.Go(c.watchdog)
 	if c.o.Auth != AuthX509 {
@@ -183,6 +186,9 @@ func (c *Client) attach(ctx context.Context, telemetry, command string) (err err
 	c.sender, err = c.session.NewSender(ctx, c.address("messages/events"), &amqp.SenderOptions{Name: telemetry, Properties: properties})
 	if err != nil {
 		return failure("attach telemetry", err)
+	}
+	if c.o.TelemetryOnly {
+		return nil
 	}
 	c.receiver, err = c.session.NewReceiver(ctx, c.address("messages/devicebound"), &amqp.ReceiverOptions{
 		Name: command, Properties: properties, Credit: int32(min(c.o.Credit, 50)),

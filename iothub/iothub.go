@@ -53,6 +53,8 @@ type Options struct {
 	SettleTimeout time.Duration
 	// Credit of the command link; default 8.
 	Credit int
+	// TelemetryOnly opens no command link: commands stay at the hub, unlocked, for a connection that wants them.
+	TelemetryOnly bool
 	// UserAgent is sent as com.microsoft:client-version.
 	UserAgent string
 	// Logger defaults to a discarding one.

@@ -19,8 +19,16 @@ const (
 )
 
 // Receive returns the next command, which must be settled. Messages that cannot be commands (larger than 64 KiB, or with a body that is neither bytes nor text)
-// are rejected on the spot. It waits until ctx ends or the client does.
+// are rejected on the spot. It waits until ctx ends or the client does; with TelemetryOnly there is nothing else to wait for.
 func (c *Client) Receive(ctx context.Context) (*Delivery, error) {
+	if c.receiver == nil {
+		select {
+		case <-ctx.Done():
+			return nil, c.receiveError(ctx, ctx.Err())
+		case <-c.Done():
+			return nil, c.cause("receive")
+		}
+	}
 	for {
 		m, err := c.receiver.Receive(ctx, nil)
 		if err != nil {

@@ -115,19 +115,34 @@ func probe(ctx context.Context, f *config.File, result *checked) error {
 	if slices.ContainsFunc(result.Readings, func(t taken) bool { return t.Quality == string(sensors.Failed) }) {
 		failed = errSensorsFailed
 	}
-	dial, err := dialer(f, nil)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, probeLimit)
-	defer cancel()
-	client, err := dial(ctx)
-	reached := err == nil
+	reached, err := probeHub(ctx, f)
 	result.HubReached = &reached
 	if err != nil {
-		return errors.Join(failed, fmt.Errorf("hub %s: %w", result.Hub, err))
+		err = fmt.Errorf("hub %s: %w", result.Hub, err)
 	}
-	return errors.Join(failed, client.Close(ctx))
+	return errors.Join(failed, err)
+}
+
+// probeHub asks the running daemon how its link is, because a second connection of the same device would push the daemon's out; without a
+// daemon it connects itself.
+func probeHub(ctx context.Context, f *config.File) (reached bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	if s, err := askDaemon(ctx, f.Agent.StateDir); err == nil {
+		if s.Link.State == "online" {
+			return true, nil
+		}
+		return false, fmt.Errorf("the daemon is %s: %s", s.Link.State, s.Link.Error)
+	}
+	dial, err := dialer(f, true, nil)
+	if err != nil {
+		return false, err
+	}
+	client, err := dial(ctx)
+	if err != nil {
+		return false, err
+	}
+	return true, client.Close(ctx)
 }
 
 func (r *checked) print(w io.Writer) error {

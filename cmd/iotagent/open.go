@@ -76,8 +76,8 @@ func openCommands(ctx context.Context, f *config.File, q outbox.Queue, log *slog
 // dialFunc makes one connection to the hub.
 type dialFunc func(ctx context.Context) (*iothub.Client, error)
 
-// dialer reads the secrets, once, and returns the way to the hub.
-func dialer(f *config.File, log *slog.Logger) (dialFunc, error) {
+// dialer reads the secrets, once, and returns the way to the hub: for telemetry alone where the program takes no commands.
+func dialer(f *config.File, telemetryOnly bool, log *slog.Logger) (dialFunc, error) {
 	cr, err := f.Hub.Credentials(configOptions())
 	if err != nil {
 		return nil, cli.Fail(cli.Config, err, "")
@@ -85,7 +85,7 @@ func dialer(f *config.File, log *slog.Logger) (dialFunc, error) {
 	o := iothub.Options{
 		Host: cr.Host, Gateway: cr.Gateway, Port: cr.Port, DeviceID: cr.DeviceID, ModuleID: cr.ModuleID,
 		Auth: iothub.Auth(cr.Auth), Key: cr.Key, Token: cr.Token, TokenTTL: f.Hub.TokenTTL.Duration,
-		TLS: cr.TLS, UserAgent: "iotagent/" + version.String(), Logger: log,
+		TLS: cr.TLS, TelemetryOnly: telemetryOnly, UserAgent: "iotagent/" + version.String(), Logger: log,
 	}
 	return func(ctx context.Context) (*iothub.Client, error) { return iothub.Dial(ctx, &o) }, nil
 }

@@ -35,7 +35,7 @@ func (c *runCommand) Run(ctx context.Context, std cli.IO, path configPath) error
 	for _, w := range f.Warnings {
 		log.Warn("configuration", "warning", w)
 	}
-	dial, err := dialer(f, log)
+	dial, err := dialer(f, c.Once || c.UntilDrained, log)
 	if err != nil {
 		return err
 	}

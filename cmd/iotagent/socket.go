@@ -42,7 +42,7 @@ func listenControl(ctx context.Context, stateDir string) (l net.Listener, cleanu
 		_ = os.Remove(filepath.Join(stateDir, "daemon.json"))
 		removeDir()
 	}
-	if err := os.Chmod(path, 0o660); err != nil {
+	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // the group iotagent may ask
 		cleanup()
 		return nil, nil, fmt.Errorf("control socket: %w", err)
 	}

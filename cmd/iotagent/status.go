@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,20 +42,30 @@ func (c *statusCommand) Run(ctx context.Context, std cli.IO, path configPath) er
 	return printStatus(std.Out, s)
 }
 
+// askStatus asks the daemon, or looks into the outbox of one that does not run.
 func askStatus(ctx context.Context, stateDir string) (*agent.Status, error) {
-	conn, err := dialControl(ctx, stateDir)
-	if errors.Is(err, errNoDaemon) {
+	s, err := askDaemon(ctx, stateDir)
+	switch {
+	case errors.Is(err, errNoDaemon):
 		st, err := outbox.Inspect(filepath.Join(stateDir, "outbox"))
 		if err != nil {
 			return nil, cli.Fail(cli.Failed, fmt.Errorf("the daemon is not running, and its outbox: %w", err), "start it: systemctl start iotagent")
 		}
-		s := agent.StoppedStatus(version.String(), clock.New(nil), st)
-		return &s, nil
-	}
-	if err != nil {
+		stopped := agent.StoppedStatus(version.String(), clock.New(nil), st)
+		return &stopped, nil
+	case errors.Is(err, fs.ErrPermission):
 		return nil, cli.Fail(cli.Failed, err, "run it with sudo, or as a member of the group iotagent")
 	}
-	defer func() { _ = conn.Close() }()
+	return s, err
+}
+
+// askDaemon returns the running daemon's status; its error wraps errNoDaemon when there is none.
+func askDaemon(ctx context.Context, stateDir string) (*agent.Status, error) {
+	conn, err := dialControl(ctx, stateDir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }() // it has answered
 	a, err := agent.Ask(ctx, conn, agent.Request{Op: "status"})
 	if err != nil {
 		return nil, err

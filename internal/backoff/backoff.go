@@ -29,7 +29,7 @@ func (b *Backoff) Next() time.Duration {
 			top = b.Cap
 		}
 	}
-	return b.Floor + rand.N(max(top-b.Floor, 0)+1)
+	return b.Floor + rand.N(max(top-b.Floor, 0)+1) //nolint:gosec // jitter needs no secrecy
 }
 
 // Failures returns how many times Next was called since the start or the last Reset.

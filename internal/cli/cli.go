@@ -25,8 +25,8 @@ const (
 	Usage  = 80 // the command line
 )
 
-// Failure is an error with an exit status and advice.
-type Failure struct {
+// Error is an error with an exit status and advice.
+type Error struct {
 	// Status is the exit status; 0 means Failed.
 	Status int
 	// Hint says what to do next; may be "".
@@ -36,17 +36,17 @@ type Failure struct {
 }
 
 // Error returns the text of Err.
-func (f *Failure) Error() string { return f.Err.Error() }
+func (e *Error) Error() string { return e.Err.Error() }
 
 // Unwrap returns Err.
-func (f *Failure) Unwrap() error { return f.Err }
+func (e *Error) Unwrap() error { return e.Err }
 
 // Fail wraps err, nil stays nil.
 func Fail(status int, err error, hint string) error {
 	if err == nil {
 		return nil
 	}
-	return &Failure{Status: status, Hint: hint, Err: err}
+	return &Error{Status: status, Hint: hint, Err: err}
 }
 
 // Name is the program's.
@@ -84,10 +84,10 @@ func report(w io.Writer, name string, err error) int {
 		return OK
 	}
 	status, hint := Failed, ""
-	if f, ok := errors.AsType[*Failure](err); ok {
-		hint = f.Hint
-		if f.Status != 0 {
-			status = f.Status
+	if e, ok := errors.AsType[*Error](err); ok {
+		hint = e.Hint
+		if e.Status != 0 {
+			status = e.Status
 		}
 	}
 	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
