@@ -3,64 +3,78 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"iotagent/internal/cli"
 	"iotagent/iothub/service"
 )
 
 type eventsCommand struct {
-	From          string `help:"Where to begin: earliest, latest, a sequence number, or a time (RFC 3339)." default:"latest" placeholder:"POSITION"`
-	ConsumerGroup string `help:"Consumer group." default:"$Default"`
-	Count         int    `help:"End after so many events; 0 goes on until Ctrl-C." default:"0"`
+	From          string `help:"Where to begin in each partition: earliest, latest, a sequence number, or a time such as 2026-11-22T10:00:00Z (default: ${default})." default:"latest" placeholder:"earliest|latest|SEQ|TIME"`
+	ConsumerGroup string `help:"Consumer group to read with (default: ${default})." default:"$$Default" placeholder:"GROUP"`
+	Count         int    `help:"End after so many events; 0 goes on until Ctrl-C." default:"0" placeholder:"N"`
 	JSON          bool   `help:"Print one JSON object a line, as hubsim --events does."`
+}
+
+// Validate refuses what no hub could make sense of.
+func (c *eventsCommand) Validate() error {
+	if c.Count < 0 {
+		return errors.New("--count: want 0 or more")
+	}
+	_, err := parseFrom(c.From)
+	return err
 }
 
 // Run prints the events as they come.
 func (c *eventsCommand) Run(ctx context.Context, std cli.IO, h *hub) error {
 	from, err := parseFrom(c.From)
 	if err != nil {
-		return cli.Fail(cli.Usage, err, "")
+		return err
 	}
 	client, err := h.client()
 	if err != nil {
 		return err
 	}
-	enc := json.NewEncoder(std.Out)
+	show := newPrinter(std.Out, time.Local).event
+	if c.JSON {
+		enc := encoder(std.Out)
+		show = func(e *service.Event) error { return enc.Encode(e) }
+	}
 	seen := 0
 	var werr error
 	err = client.Events(ctx, &service.EventsOptions{
-		From: from, ConsumerGroup: c.ConsumerGroup,
-		Lost: func(err error, retry time.Duration) {
-			fmt.Fprintf(std.Err, "connection lost (%v); again in %s\n", err, retry.Round(100*time.Millisecond))
-		},
+		From: from, ConsumerGroup: c.ConsumerGroup, Lost: sayLost(std.Err),
 		Ready: func(n int) { fmt.Fprintf(std.Err, "following %d partitions of %s\n", n, client.Host()) },
 	}, func(e *service.Event) bool {
 		seen++
-		if c.JSON {
-			werr = enc.Encode(e)
-		} else {
-			werr = printEvent(std.Out, e)
-		}
+		werr = show(e)
 		return werr == nil && (c.Count == 0 || seen < c.Count)
 	})
+	if errors.Is(err, service.ErrNotFound) {
+		return cli.Fail(cli.Failed, err, "does the hub have the consumer group "+c.ConsumerGroup+"?")
+	}
 	if err != nil {
 		return advise(err)
 	}
 	return werr
 }
 
-func printEvent(w io.Writer, e *service.Event) error {
-	body := fmt.Sprintf("(%d bytes, not text)", len(e.Body))
-	if utf8.Valid(e.Body) {
-		body = string(e.Body)
+// encoder writes JSON as it is, without the escapes that only web pages need.
+func encoder(w io.Writer) *json.Encoder {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc
+}
+
+// sayLost tells a person that the program has not given up.
+func sayLost(w io.Writer) func(error, time.Duration) {
+	return func(err error, retry time.Duration) {
+		fmt.Fprintf(w, "not connected (%v); again in %s\n", err, retry.Round(100*time.Millisecond))
 	}
-	_, err := fmt.Fprintf(w, "%s  %-12s  %s/%-6d  %s\n", e.Enqueued.Local().Format("15:04:05.000"), e.Device, e.Partition, e.Sequence, body)
-	return err
 }
 
 func parseFrom(s string) (service.From, error) {
@@ -70,7 +84,7 @@ func parseFrom(s string) (service.From, error) {
 	case "latest":
 		return service.From{Latest: true}, nil
 	}
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil && n >= 0 {
 		return service.From{Sequence: &n}, nil
 	}
 	t, err := time.Parse(time.RFC3339, s)

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/alecthomas/kong"
@@ -83,19 +84,34 @@ func (h *hub) roots() (*tls.Config, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, nil
 }
 
-// advise adds what to do about the errors that a person can mend.
+// advise adds what to do about the errors that a person can mend; nil stays nil.
 func advise(err error) error {
-	var hint string
-	var unknown *tls.CertificateVerificationError
+	return cli.Fail(cli.Failed, err, hintFor(err))
+}
+
+func hintFor(err error) string {
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	_, otherName := errors.AsType[x509.HostnameError](err)
+	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	_, noName := errors.AsType[*net.DNSError](err)
+	op, isOp := errors.AsType[*net.OpError](err)
 	switch {
 	case errors.Is(err, service.ErrUnauthorized):
-		hint = "check the connection string's policy and key; it needs the right \"service connect\""
+		return "check the connection string's policy and key; it needs the right \"service connect\""
 	case errors.Is(err, service.ErrDeviceUnknown):
-		hint = "check the device's name (letter case counts)"
+		return "check the device's name (letter case counts)"
 	case errors.Is(err, service.ErrQueueFull):
-		hint = "fifty commands wait already: is the device connected?"
-	case errors.As(err, &unknown):
-		hint = "for a private hub give its authority with --ca"
+		return "fifty commands wait already: is the device connected?"
+	case unknown:
+		return "for a private hub give its authority with --ca FILE; hubsim writes ca.pem"
+	case otherName:
+		return "the certificate is for another name: check HostName in the connection string"
+	case invalid:
+		return "check this machine's clock, then the hub's certificate"
+	case noName:
+		return "check HostName in the connection string"
+	case isOp && op.Op == "dial":
+		return "is the hub there, and the way to its port (AMQP over TLS, 5671) open?"
 	}
-	return cli.Fail(cli.Failed, err, hint)
+	return ""
 }

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -16,10 +16,18 @@ type sendCommand struct {
 	Command string            `help:"Name of the command: sets the property \"command\"." placeholder:"NAME"`
 	Body    string            `help:"JSON object of arguments." placeholder:"JSON"`
 	Ack     string            `help:"Outcomes to give feedback on: ${enum}." enum:"none,positive,negative,full" default:"none"`
-	Prop    map[string]string `help:"Application property, any number of times." placeholder:"K=V" mapsep:"none"`
-	Expires time.Duration     `help:"Time after which the command is not to be delivered any more; 0 leaves it to the hub." default:"0s"`
+	Prop    map[string]string `help:"Application property; may be repeated." placeholder:"K=V" mapsep:"none"`
+	Expires time.Duration     `help:"How long the command may wait for its device; 0s leaves it to the hub (1h by default)." default:"0s" placeholder:"DURATION"`
 	ID      string            `help:"Message-id; default a random one." placeholder:"ID"`
 	JSON    bool              `help:"Print JSON."`
+}
+
+// Validate refuses what would be sent as something else.
+func (c *sendCommand) Validate() error {
+	if c.Expires < 0 {
+		return errors.New("--expires: want 0s or more")
+	}
+	return nil
 }
 
 // sendLimit is how long the hub may take.
@@ -50,7 +58,7 @@ func (c *sendCommand) Run(ctx context.Context, std cli.IO, h *hub) error {
 		return advise(err)
 	}
 	if c.JSON {
-		return json.NewEncoder(std.Out).Encode(map[string]string{"device": c.Device, "message_id": cmd.ID})
+		return encoder(std.Out).Encode(map[string]string{"device": c.Device, "message_id": cmd.ID})
 	}
 	_, err = fmt.Fprintln(std.Out, cmd.ID)
 	return err

@@ -74,6 +74,11 @@ func (b *bed) service() *service.Client {
 // device registers a device, unless it is, and connects it.
 func (b *bed) device(id string) *iothub.Client {
 	b.t.Helper()
+	return b.deviceOf(id, "localhost")
+}
+
+func (b *bed) deviceOf(id, host string) *iothub.Client {
+	b.t.Helper()
 	cs, known := b.Devices()[id]
 	if !known {
 		var err error
@@ -82,7 +87,7 @@ func (b *bed) device(id string) *iothub.Client {
 		}
 	}
 	c, err := iothub.Dial(b.t.Context(), &iothub.Options{
-		Host: "localhost", DeviceID: id, Key: cs.Key, Now: wall, Credit: 50,
+		Host: host, DeviceID: id, Key: cs.Key, Now: wall, Credit: 50,
 		Dial: func(ctx context.Context, _ string) (net.Conn, error) { return b.Dial(ctx) },
 	})
 	if err != nil {
