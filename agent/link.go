@@ -30,6 +30,10 @@ type link struct {
 	// receiving ends when no more commands are to be taken.
 	receiving context.Context
 
+	// said and saidAt are run's own: the trouble that was logged last.
+	said   string
+	saidAt time.Time
+
 	mu     sync.Mutex
 	status LinkStatus
 	client *iothub.Client // nil while not connected
@@ -106,8 +110,8 @@ func classOf(err error) iothub.Class {
 // wait says what happened and stays away for d.
 func (l *link) wait(ctx context.Context, err error, d time.Duration) {
 	next := time.Now().Add(d)
-	class, hint := classOf(err), hintOf(err)
-	l.log.Warn("hub not reached", "error", err, "class", string(class), "hint", hint, "retry_in", d.Round(time.Millisecond).String())
+	class, hint := classOf(err), Hint(err)
+	l.complain(err, class, hint, d)
 	l.set(func(s *LinkStatus) {
 		s.State, s.Since, s.NextAttempt = "waiting", time.Now(), &next
 		s.Error, s.Class, s.Hint = err.Error(), string(class), hint
@@ -118,8 +122,21 @@ func (l *link) wait(ctx context.Context, err error, d time.Duration) {
 	_ = backoff.Sleep(ctx, d) // run looks at ctx itself
 }
 
-// hintOf returns what a person can do about err.
-func hintOf(err error) string {
+// complainEvery is how often the same trouble is said again: an outage of a month must not fill the journal, which lies on flash too.
+const complainEvery = time.Hour
+
+// complain logs a failure when it is another one than before, and now and then when it is not.
+func (l *link) complain(err error, class iothub.Class, hint string, retry time.Duration) {
+	if text := err.Error(); text != l.said || time.Since(l.saidAt) >= complainEvery {
+		l.said, l.saidAt = text, time.Now()
+		l.log.Warn("hub not reached", "error", err, "class", string(class), "hint", hint, "retry_in", retry.Round(time.Millisecond).String())
+		return
+	}
+	l.log.Debug("hub not reached", "error", err, "retry_in", retry.Round(time.Millisecond).String())
+}
+
+// Hint returns what a person can do about an error of Dial or of the link, "" when nothing is known.
+func Hint(err error) string {
 	e, ok := errors.AsType[*iothub.Error](err)
 	if !ok {
 		return ""
@@ -140,9 +157,11 @@ func hintOf(err error) string {
 		return "another program connects as this device; stop it or give it an identity of its own"
 	case iothub.ClassQuota:
 		return "the hub's daily message quota is used up; it starts anew at 00:00 UTC"
-	case iothub.ClassThrottled, iothub.ClassServer, iothub.ClassRedirect, iothub.ClassProtocol, iothub.ClassMessage, iothub.ClassUnknown:
+	case iothub.ClassThrottled, iothub.ClassServer:
+		return "nothing to do here: the hub is busy or being moved"
+	case iothub.ClassRedirect, iothub.ClassProtocol, iothub.ClassMessage, iothub.ClassUnknown:
 	}
-	return ""
+	return "not a trouble this program knows; it is tried again, and nothing is lost meanwhile"
 }
 
 // session is one connection from dial to its end.
@@ -176,6 +195,7 @@ func (l *link) connected(c *iothub.Client) {
 		s.Error, s.Class, s.Hint = "", "", ""
 		s.Connects++
 	})
+	l.said = ""
 	l.log.Info("online")
 	l.tell("online")
 }

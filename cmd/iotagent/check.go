@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"iotagent/agent"
 	"iotagent/config"
 	"iotagent/internal/cli"
 	"iotagent/sensors"
@@ -132,7 +133,7 @@ func probeHub(ctx context.Context, f *config.File) (reached bool, err error) {
 		if s.Link.State == "online" {
 			return true, nil
 		}
-		return false, fmt.Errorf("the daemon is %s: %s", s.Link.State, s.Link.Error)
+		return false, cli.Fail(cli.Failed, fmt.Errorf("the daemon is %s: %s", s.Link.State, s.Link.Error), s.Link.Hint)
 	}
 	dial, err := dialer(f, true, nil)
 	if err != nil {
@@ -140,7 +141,7 @@ func probeHub(ctx context.Context, f *config.File) (reached bool, err error) {
 	}
 	client, err := dial(ctx)
 	if err != nil {
-		return false, err
+		return false, cli.Fail(cli.Failed, err, agent.Hint(err))
 	}
 	return true, client.Close(ctx)
 }
@@ -170,7 +171,7 @@ func printProbe(w io.Writer, r *checked) error {
 		return nil
 	}
 	if *r.HubReached {
-		fmt.Fprintln(w, "the hub took this device's token")
+		fmt.Fprintln(w, "the hub is reached, and takes this device")
 	}
 	return printReadings(w, r.Readings, false)
 }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -132,7 +134,10 @@ func printOutbox(w io.Writer, s *agent.Status) {
 			oldest = *t
 		}
 	}
-	text := fmt.Sprintf("%s of %s on disk", size(s.Outbox.DiskBytes), size(s.Outbox.QuotaBytes))
+	text := size(s.Outbox.DiskBytes) + " on disk"
+	if s.Outbox.QuotaBytes > 0 {
+		text = fmt.Sprintf("%s of %s on disk", size(s.Outbox.DiskBytes), size(s.Outbox.QuotaBytes))
+	}
 	if !oldest.IsZero() {
 		text += ", oldest waits for " + age(s.Time, oldest)
 	}
@@ -164,7 +169,7 @@ func sensorText(now time.Time, x agent.SensorState) string {
 	}
 	slices.Sort(names)
 	for _, name := range names[:min(len(names), 3)] {
-		parts = append(parts, fmt.Sprintf("%s=%.6g", name, x.Values[name]))
+		parts = append(parts, name+"="+number(x.Values[name]))
 	}
 	if n := len(names); n > 3 {
 		parts = append(parts, fmt.Sprintf("and %d more", n-3))
@@ -176,6 +181,14 @@ func sensorText(now time.Time, x agent.SensorState) string {
 		parts = append(parts, age(now, *x.Time)+" ago")
 	}
 	return strings.Join(parts, "  ") + fmt.Sprintf("  (%d readings, %d failed)", x.Readings, x.Errors)
+}
+
+// number shows six digits, and large numbers whole.
+func number(v float64) string {
+	if math.Abs(v) >= 1e6 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 6, 64)
 }
 
 // age returns how long before now t was, for a person.
