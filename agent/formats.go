@@ -81,10 +81,10 @@ func appendString(b []byte, s string) []byte {
 // gapBody is the declaration of a loss.
 type gapBody struct {
 	Gap struct {
-		Epoch    string `json:"epoch"`
+		Epoch    string `json:"epoch,omitempty"`
 		Lane     string `json:"lane"`
-		From     uint64 `json:"from"`
-		To       uint64 `json:"to"`
+		From     uint64 `json:"from,omitempty"`
+		To       uint64 `json:"to,omitempty"`
 		Messages uint64 `json:"messages"`
 		Readings uint64 `json:"readings"`
 		AtMost   bool   `json:"at_most,omitempty"`
@@ -94,7 +94,9 @@ type gapBody struct {
 
 func gapEnvelope(g *outbox.Gap) *Envelope {
 	var body gapBody
-	body.Gap.Epoch = epochText(g.Epoch)
+	if g.From > 0 { // a damaged file does not always tell which messages it held
+		body.Gap.Epoch = epochText(g.Epoch)
+	}
 	body.Gap.Lane = g.Lane.String()
 	body.Gap.From, body.Gap.To = g.From, g.To
 	body.Gap.Messages, body.Gap.Readings = g.Messages, g.Readings

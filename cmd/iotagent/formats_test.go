@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"iotagent/agent"
+	"iotagent/config"
+	"iotagent/internal/clock"
+	"iotagent/internal/golden"
+	"iotagent/internal/quantity"
+	"iotagent/sensors"
+)
+
+var update = golden.Update() //nolint:gochecknoglobals // a flag
+
+func aReading() []taken {
+	at := clock.Stamp{Wall: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC), Trusted: true}
+	boiler := config.Sensor{Common: sensors.Common{Name: "boiler", Type: "bme280"}}
+	duct := config.Sensor{Common: sensors.Common{Name: "duct", Type: "ds18b20"}}
+	return []taken{
+		newTaken(boiler, "bme280@i2c1:0x76", sensors.Reading{
+			Sensor: "boiler", At: at, Quality: sensors.Good,
+			Samples: []sensors.Sample{{Name: "temperature_celsius", Value: 21.5}, {Name: "pressure_pascals", Value: 100653.25}},
+		}, 12345*time.Microsecond),
+		newTaken(duct, "", sensors.Reading{Sensor: "duct", At: at, Quality: sensors.Failed, Reason: "no 1-Wire master"}, 200*time.Microsecond),
+	}
+}
+
+func TestReadFormat(t *testing.T) {
+	var b bytes.Buffer
+	if err := printReadings(&b, aReading(), true); err != nil {
+		t.Fatal(err)
+	}
+	golden.Check(t, "../../docs/formats/read.json", b.Bytes(), *update)
+}
+
+func TestCheckFormat(t *testing.T) {
+	reached := false
+	c := checked{
+		File: "/etc/iotagent/iotagent.toml", Hub: "myhub.azure-devices.net", Device: "pi-17", Auth: "sas", StateDir: "/var/lib/iotagent",
+		Sensors: []string{"boiler (bme280, every 10s)"}, Commands: []string{"relay (gpio)"}, MessagesADay: 8640,
+		Warnings: []string{"command \"relay\": …"}, Readings: aReading(), HubReached: &reached,
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(c); err != nil {
+		t.Fatal(err)
+	}
+	golden.Check(t, "../../docs/formats/check.json", b.Bytes(), *update)
+}
+
+func TestReadingsForAPerson(t *testing.T) {
+	var b bytes.Buffer
+	if err := printReadings(&b, aReading(), false); err != nil {
+		t.Fatal(err)
+	}
+	golden.Check(t, "testdata/read.txt", b.Bytes(), *update)
+}
+
+func TestStatusForAPerson(t *testing.T) {
+	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	before, soon := now.Add(-3*time.Hour-12*time.Minute), now.Add(25*time.Second)
+	s := &agent.Status{
+		Time: now, ClockTrusted: true,
+		Link: agent.LinkStatus{
+			State: "waiting", Since: before, Error: "dial: connection refused", Class: "network", Hint: "check the cable",
+			NextAttempt: &soon, Sent: 1200, Resent: 3,
+		},
+		Outbox: agent.OutboxStatus{
+			Lanes: []agent.LaneStatus{
+				{Lane: "alarm"}, {Lane: "normal", Queued: 41233, Bytes: 6 << 20, Oldest: &before}, {Lane: "bulk", Queued: 12, Dropped: 7, Oldest: &now},
+			},
+			Dead: 1, DiskBytes: 6<<20 + 1e5, QuotaBytes: 64 << 20, Degraded: "no space left on device", RAMOnly: 17,
+			SetAside: []string{"/var/lib/iotagent/outbox/outbox.db.corrupt-20261122T080000Z"},
+		},
+		Readings: agent.PackCounts{ReadingsLost: 5},
+		Sensors: []agent.SensorState{
+			{Name: "boiler", Quality: "good", Values: map[string]float64{"temperature_celsius": 21.5, "free_bytes": 2.5e10}, Time: &now, Readings: 99},
+			{Name: "duct", Quality: "error", Reason: "no ack", Time: &now, Readings: 9, Errors: 9},
+			{Name: "new"},
+		},
+		Commands: []agent.Command{{Level: "high"}},
+	}
+	s.Commands[0].Name, s.Commands[0].Type = "lamp", "gpio"
+	var b bytes.Buffer
+	if err := printStatus(&b, s); err != nil {
+		t.Fatal(err)
+	}
+	golden.Check(t, "testdata/status.txt", b.Bytes(), *update)
+}
+
+func TestMessagesADay(t *testing.T) {
+	sensor := func(lane string, every time.Duration) config.Sensor {
+		return config.Sensor{Common: sensors.Common{Lane: lane, Interval: quantity.Duration{Duration: every}}}
+	}
+	rows := map[string]struct {
+		sensors        []config.Sensor
+		flush, maxLoss time.Duration
+		want           int64
+	}{
+		"no sensors":               {nil, 5 * time.Second, 10 * time.Second, 0},
+		"one flush holds many":     {[]config.Sensor{sensor("normal", time.Second), sensor("normal", 2*time.Second)}, 5 * time.Second, 10 * time.Second, 17280},
+		"slower than the flush":    {[]config.Sensor{sensor("normal", time.Minute)}, 5 * time.Second, 10 * time.Second, 1440},
+		"two lanes":                {[]config.Sensor{sensor("normal", time.Minute), sensor("bulk", time.Hour)}, 5 * time.Second, 10 * time.Second, 1464},
+		"max_loss bounds the wait": {[]config.Sensor{sensor("normal", time.Second)}, time.Minute, 10 * time.Second, 17280},
+		"every reading alone":      {[]config.Sensor{sensor("normal", time.Second), sensor("normal", time.Second)}, time.Minute, 0, 172800},
+	}
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			f := &config.File{Sensors: row.sensors}
+			f.Telemetry.FlushInterval.Duration, f.Outbox.MaxLoss.Duration = row.flush, row.maxLoss
+			if got := messagesADay(f); got != row.want {
+				t.Errorf("got %d, want %d", got, row.want)
+			}
+		})
+	}
+}
+
+func TestFillerHasItsSize(t *testing.T) {
+	for _, size := range []int{0, 1, 10, 17, 18, 200, 4096} {
+		if got := len(filler(7, size)); got != size {
+			t.Errorf("size %d: got %d bytes", size, got)
+		}
+	}
+	if !json.Valid(filler(12, 200)) {
+		t.Error("a filler with room is not JSON")
+	}
+}
+
+func TestChooseNamesTheKnown(t *testing.T) {
+	all := []config.Sensor{{Common: sensors.Common{Name: "boiler"}}, {Common: sensors.Common{Name: "duct"}}}
+	got, err := choose(all, []string{"duct"})
+	if err != nil || len(got) != 1 || got[0].Name != "duct" {
+		t.Errorf("chose %v, %v", got, err)
+	}
+	if _, err := choose(all, []string{"dukt"}); err == nil || errors.Unwrap(err) == nil {
+		t.Errorf("error %v", err)
+	}
+}
