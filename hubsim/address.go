@@ -31,6 +31,9 @@ type address struct {
 	group, partition string
 }
 
+// identity names who the address belongs to, as the keys of Server.devices do; "" for the hub itself.
+func (a address) identity() string { return identityKey(a.device, a.module) }
+
 // parseAddress reads a link address. Clients spell the same node in many ways: with a scheme and a host or without, with a leading slash or
 // without, in any letter case, with percent-encoded ids. Entity is the name of the event hub that this hub redirects to.
 func parseAddress(text, entity string) address {
@@ -64,6 +67,9 @@ func deviceAddress(segs []string) address {
 	rest := segs[2:]
 	if len(rest) >= 3 && strings.EqualFold(rest[0], "modules") {
 		a.module, rest = rest[1], rest[2:]
+	}
+	if strings.Contains(a.device+a.module, "/") { // percent-encoded in the text, and in no id
+		return address{}
 	}
 	switch strings.ToLower(strings.Join(rest, "/")) {
 	case "messages/events":

@@ -79,12 +79,12 @@ func (c *conn) checkLocked(l *link) *amqpd.Error {
 	if a.device == "" {
 		return nil
 	}
-	switch d := s.devices[a.device]; {
+	switch d := s.devices[a.identity()]; {
+	case d == nil && a.module != "" && s.devices[a.device] != nil:
+		return fail(condNotFound, 404010, "Module %s/%s not registered.", a.device, a.module)
 	case d == nil:
 		return fail(condNotFound, 404001, "Device %s not registered.", a.device)
-	case a.module != "":
-		return fail(condNotFound, 404010, "Module %s/%s not registered.", a.device, a.module)
-	case d.disabled:
+	case s.disabledLocked(d):
 		return fail(condUnauthorized, 403012, "Device %s is disabled.", a.device)
 	}
 	return nil
@@ -93,13 +93,13 @@ func (c *conn) checkLocked(l *link) *amqpd.Error {
 // claimDeviceLocked gives a device to the connection that attached last: an older connection is closed, an older link of the same kind on
 // the same connection is detached.
 func (s *Server) claimDeviceLocked(l *link) {
-	d := s.devices[l.addr.device]
+	d := s.devices[l.addr.identity()]
 	if old := d.conn; old != nil && old != l.conn {
-		s.evictLocked(old, d.id)
+		s.evictLocked(old, d.key())
 	}
 	d.conn = l.conn
 	for o := range l.conn.links {
-		if o.addr.device != d.id || o.addr.node != l.addr.node {
+		if o.addr.identity() != d.key() || o.addr.node != l.addr.node {
 			continue
 		}
 		if o.addr.node == nodeCommands {
@@ -110,14 +110,14 @@ func (s *Server) claimDeviceLocked(l *link) {
 	}
 }
 
-// evictLocked ends a device's older connection; one that carries other devices too only loses this device's links.
+// evictLocked ends an identity's older connection; one that carries others too only loses this one's links.
 func (s *Server) evictLocked(old *conn, id string) {
 	shared := false
 	for l := range old.links {
-		shared = shared || (l.addr.device != "" && l.addr.device != id)
+		shared = shared || (l.addr.device != "" && l.addr.identity() != id)
 	}
 	for l := range old.links {
-		if l.addr.device == id {
+		if l.addr.identity() == id {
 			s.detachLocked(l, condNewConnection, "")
 		}
 	}
@@ -154,7 +154,7 @@ func (s *Server) pumpLocked(l *link) {
 	case nodeCBS, nodeManagement:
 		l.conn.flushRepliesLocked(l.addr.node)
 	case nodeCommands:
-		if d := s.devices[l.addr.device]; d != nil {
+		if d := s.devices[l.addr.identity()]; d != nil {
 			s.pumpCommandsLocked(d)
 		}
 	case nodeFeedback:

@@ -13,7 +13,7 @@ type grant struct {
 	rights right
 	// resource is what the token is for, without the host: "devices/pi-17", or "" for the whole hub.
 	resource string
-	device   string // the identity, for a device's own key
+	device   string // the identity, as in Server.devices, for a device's or module's own key
 	expires  time.Time
 	timer    *time.Timer // cuts the links some time after expires
 }
@@ -39,8 +39,7 @@ func (s *Server) authorizeLocked(text string) (*grant, *denial) {
 	}
 	g := &grant{resource: resource, expires: t.Expires}
 	var keys [2]sas.Key
-	segs := pathSegments(resource)
-	isDevice := len(segs) >= 2 && strings.EqualFold(segs[0], "devices")
+	id := identityIn(pathSegments(resource))
 	switch {
 	case t.Policy != "":
 		p := s.policies[t.Policy]
@@ -48,15 +47,15 @@ func (s *Server) authorizeLocked(text string) (*grant, *denial) {
 			return nil, &denial{401, "The shared access policy " + t.Policy + " does not exist."}
 		}
 		keys, g.rights = p.keys, p.rights
-	case isDevice:
-		d := s.devices[segs[1]]
+	case id != "":
+		d := s.devices[id]
 		if d == nil {
-			return nil, &denial{401, fmt.Sprintf("Device %s at IotHub %s not registered.", segs[1], s.shortName())}
+			return nil, &denial{401, fmt.Sprintf("Device %s at IotHub %s not registered.", id, s.shortName())}
 		}
-		if d.disabled {
+		if s.disabledLocked(d) {
 			return nil, &denial{401, fmt.Sprintf("Device %s at IotHub %s is disabled.", d.id, s.shortName())}
 		}
-		keys, g.rights, g.device = d.keys, deviceConnect, d.id
+		keys, g.rights, g.device = d.keys, deviceConnect, id
 	default:
 		return nil, &denial{401, "The token names no policy (skn) and no device (sr)."}
 	}
@@ -101,7 +100,7 @@ func (g *grant) allows(a address) bool {
 			return false
 		}
 		if g.device != "" {
-			return g.device == a.device
+			return g.device == a.identity()
 		}
 		return sas.Covers("hub/"+g.resource, sas.Resource("hub", a.device, a.module))
 	case nodeEvents, nodeManagement:
@@ -138,14 +137,14 @@ func (s *Server) plainLocked(user, password string) (*grant, error) {
 		}
 		return g, nil
 	}
-	id := pathSegments(name)
-	if !strings.EqualFold(sasPart, s.shortName()) || len(id) == 0 || !g.allows(address{node: nodeTelemetry, device: id[0]}) {
+	a := deviceAddress(append([]string{"devices"}, append(pathSegments(name), "messages", "events")...))
+	if !strings.EqualFold(sasPart, s.shortName()) || a.node != nodeTelemetry || !g.allows(a) {
 		return nil, &denial{401, "user name does not fit the token"}
 	}
-	d := s.devices[id[0]]
-	if d == nil || d.disabled {
+	d := s.devices[a.identity()]
+	if d == nil || s.disabledLocked(d) {
 		return nil, &denial{401, "device is not registered or disabled"}
 	}
-	g.device = d.id
+	g.device = d.key()
 	return g, nil
 }

@@ -27,7 +27,7 @@ func (s *Server) addDeviceLocked(d *device) {
 			s.noteLocked()
 		},
 	}
-	s.devices[d.id] = d
+	s.devices[d.key()] = d
 }
 
 // wants reports whether the sender of a command asked to hear of this end (property iothub-ack).
@@ -80,10 +80,10 @@ func (s *Server) pumpCommandsLocked(d *device) {
 		return
 	}
 	for l := range d.conn.links {
-		if l.addr.node != nodeCommands || l.addr.device != d.id {
+		if l.addr.node != nodeCommands || l.addr.identity() != d.key() {
 			continue
 		}
-		deliver(d.commands, l, func(it *item) ([]byte, error) { return encodeCommand(d.id, it) })
+		deliver(d.commands, l, func(it *item) ([]byte, error) { return encodeCommand(d, it) })
 		return
 	}
 }
@@ -112,7 +112,7 @@ func deliver(q *queue, l *link, encode func(*item) ([]byte, error)) {
 }
 
 // encodeCommand returns a command as the device sees it: as the service sent it, with the hub's annotations.
-func encodeCommand(id string, it *item) ([]byte, error) {
+func encodeCommand(d *device, it *item) ([]byte, error) {
 	m := *it.msg
 	m.Header, m.DeliveryAnnotations = nil, nil
 	m.Annotations = maps.Clone(m.Annotations)
@@ -126,7 +126,7 @@ func encodeCommand(id string, it *item) ([]byte, error) {
 	if m.Properties != nil {
 		properties = *m.Properties
 	}
-	properties.To = ptr("/devices/" + id + "/messages/deviceBound")
+	properties.To = ptr(d.path() + "/messages/deviceBound")
 	m.Properties = &properties
 	if len(m.Data) == 0 && m.Value == nil && m.Sequence == nil {
 		m.Data = [][]byte{{}}

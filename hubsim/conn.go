@@ -132,7 +132,7 @@ func (h *handler) Disposition(wire *amqpd.Link, o *amqpd.Outgoing, state amqpd.S
 	}
 	switch l.addr.node {
 	case nodeCommands:
-		if d := h.s.devices[l.addr.device]; d != nil {
+		if d := h.s.devices[l.addr.identity()]; d != nil {
 			settleFrom(d.commands, o, state, settled)
 		} else if !settled {
 			o.Settle(lockLost())
@@ -230,22 +230,25 @@ func (c *conn) expireLocked(key string) {
 }
 
 func (c *conn) allowedLocked(a address) bool {
-	if a.node == nodeCBS {
-		return true
-	}
-	for _, g := range c.grants {
-		if g.allows(a) {
-			return true
-		}
-	}
-	return false
+	return a.node == nodeCBS || c.grantLocked(a) != nil
 }
 
-// cutDeviceLocked takes a device's rights away on every connection.
+// grantLocked returns what opens an address: the identity's own token before a policy's.
+func (c *conn) grantLocked(a address) *grant {
+	var found *grant
+	for _, g := range c.grants {
+		if g.allows(a) && (found == nil || g.device != "") {
+			found = g
+		}
+	}
+	return found
+}
+
+// cutDeviceLocked takes a device's rights and its modules', or one module's, away on every connection.
 func (s *Server) cutDeviceLocked(id, condition, description string) {
 	for c := range s.conns {
 		for key, g := range c.grants {
-			if g.device == id {
+			if within(g.device, id) {
 				g.timer.Stop()
 				delete(c.grants, key)
 				if c.plain {
@@ -254,7 +257,7 @@ func (s *Server) cutDeviceLocked(id, condition, description string) {
 			}
 		}
 		for l := range c.links {
-			if l.addr.device == id {
+			if within(l.addr.identity(), id) {
 				s.detachLocked(l, condition, description)
 			}
 		}
@@ -264,4 +267,16 @@ func (s *Server) cutDeviceLocked(id, condition, description string) {
 
 func rejected(condition, description string) amqpd.State {
 	return amqpd.State{Kind: amqpd.Rejected, Error: &amqpd.Error{Condition: amqpd.Symbol(condition), Description: description}}
+}
+
+// authMethodLocked says how a link's identity proved itself, as events tell it ("Anti-spoofing properties" of IoT Hub's documentation).
+func (c *conn) authMethodLocked(a address) string {
+	scope := "device"
+	if a.module != "" {
+		scope = "module"
+	}
+	if g := c.grantLocked(a); g != nil && g.device == "" {
+		scope = "hub"
+	}
+	return `{"scope":"` + scope + `","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`
 }

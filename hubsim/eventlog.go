@@ -89,18 +89,22 @@ func (p *partition) at(seq int64) *Event {
 }
 
 // newEvent makes the stored form of a telemetry message: the client's sections, the hub's annotations over them.
-func newEvent(m *amqp.Message, device, generation, authMethod string, now time.Time) *Event {
+func newEvent(m *amqp.Message, d *device, authMethod string, now time.Time) *Event {
 	e := &Event{
-		Device: device, Enqueued: EventTime{now.UTC().Truncate(time.Millisecond)},
+		Device: d.id, Enqueued: EventTime{now.UTC().Truncate(time.Millisecond)},
 		Properties: map[string]string{}, Annotations: map[string]any{}, message: m,
 	}
 	annotations := maps.Clone(m.Annotations)
 	if annotations == nil {
 		annotations = amqp.Annotations{}
 	}
-	annotations["iothub-connection-device-id"] = device
+	annotations["iothub-connection-device-id"] = d.id
+	delete(annotations, "iothub-connection-module-id") // the hub's word alone
+	if d.module != "" {
+		annotations["iothub-connection-module-id"] = d.module
+	}
 	annotations["iothub-connection-auth-method"] = authMethod
-	annotations["iothub-connection-auth-generation-id"] = generation
+	annotations["iothub-connection-auth-generation-id"] = d.generation
 	annotations["iothub-enqueuedtime"] = e.Enqueued.Time
 	annotations["iothub-message-source"] = "Telemetry"
 	m.Annotations = annotations

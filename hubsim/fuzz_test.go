@@ -37,7 +37,7 @@ func FuzzTelemetry(f *testing.F) {
 			return
 		}
 		for _, m := range messages {
-			e := newEvent(m, "d", "g", "{}", time.Unix(0, 0))
+			e := newEvent(m, &device{id: "d", generation: "g"}, "{}", time.Unix(0, 0))
 			e.stamp(0)
 			if _, err := json.Marshal(e); err != nil {
 				t.Errorf("an accepted event cannot be shown: %v", err)

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"regexp"
 	"strings"
 
@@ -34,14 +33,59 @@ type policy struct {
 	rights right
 }
 
-// device is one registered identity and what the hub holds for it.
+// device is one registered identity, a device or a module of one, and what the hub holds for it.
 type device struct {
 	id         string
+	module     string // "" for the device itself
 	generation string
 	keys       [2]sas.Key // primary, secondary
 	disabled   bool
 	commands   *queue
 	conn       *conn // the one connection that may have its links
+}
+
+// key is the identity's name within the hub: "pi-17" or, for a module, "pi-17/edge1". No id has a slash in it.
+func (d *device) key() string { return identityKey(d.id, d.module) }
+
+// path is the part of link addresses that names the identity.
+func (d *device) path() string {
+	if d.module == "" {
+		return "/devices/" + d.id
+	}
+	return "/devices/" + d.id + "/modules/" + d.module
+}
+
+func identityKey(device, module string) string {
+	if module == "" {
+		return device
+	}
+	return device + "/" + module
+}
+
+// identityIn returns the key of the identity that a decoded path is about, "" for none.
+func identityIn(segs []string) string {
+	if len(segs) < 2 || !strings.EqualFold(segs[0], "devices") {
+		return ""
+	}
+	device, module := segs[1], ""
+	if len(segs) >= 4 && strings.EqualFold(segs[2], "modules") {
+		module = segs[3]
+	}
+	if strings.Contains(device+module, "/") {
+		return ""
+	}
+	return identityKey(device, module)
+}
+
+// within reports whether an identity is the one named, or a module of it.
+func within(key, of string) bool { return key == of || strings.HasPrefix(key, of+"/") }
+
+// disabledLocked reports whether an identity is kept out; a module is with its device.
+func (s *Server) disabledLocked(d *device) bool {
+	if d.module != "" {
+		d = s.devices[d.id]
+	}
+	return d == nil || d.disabled
 }
 
 // newKeys makes a primary and a secondary key, of 32 bytes as IoT Hub's are.
@@ -70,97 +114,6 @@ func CheckDeviceID(id string) error {
 		return fmt.Errorf("device id %q: want 1 to 128 letters, digits or any of - . %% _ * ? ! ( ) , : = @ $ '", id)
 	}
 	return nil
-}
-
-// AddDevice registers a device with new keys and returns its connection string, a secret.
-func (s *Server) AddDevice(id string) (sas.ConnectionString, error) {
-	if err := CheckDeviceID(id); err != nil {
-		return sas.ConnectionString{}, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.devices[id] != nil {
-		return sas.ConnectionString{}, fmt.Errorf("add device %q: %w", id, ErrDeviceExists)
-	}
-	d := &device{id: id, generation: generationID(s.opts.Now()), keys: newKeys()}
-	s.addDeviceLocked(d)
-	if err := s.saveLocked(); err != nil {
-		delete(s.devices, id)
-		return sas.ConnectionString{}, err
-	}
-	return s.deviceString(d), nil
-}
-
-// EnableDevice lets a device in again, DisableDevice keeps it out: its tokens are refused and its links are detached.
-func (s *Server) EnableDevice(id string) error { return s.setDisabled(id, false) }
-
-// DisableDevice refuses a device from now on, as "disabled" in the identity registry does, and detaches its links.
-func (s *Server) DisableDevice(id string) error { return s.setDisabled(id, true) }
-
-// RemoveDevice forgets a device with its queue, and detaches its links.
-func (s *Server) RemoveDevice(id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d := s.devices[id]
-	if d == nil {
-		return fmt.Errorf("remove device %q: %w", id, ErrUnknownDevice)
-	}
-	delete(s.devices, id)
-	d.commands.close()
-	s.cutDeviceLocked(id, condUnauthorized, "Device removed.")
-	return s.saveLocked()
-}
-
-// Devices returns the registered device ids with their connection strings, secrets.
-func (s *Server) Devices() map[string]sas.ConnectionString {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := map[string]sas.ConnectionString{}
-	for id, d := range s.devices {
-		all[id] = s.deviceString(d)
-	}
-	return all
-}
-
-// ServiceConnection returns the connection string of a policy ("service", "iothubowner", "device"), a secret.
-func (s *Server) ServiceConnection(policy string) (sas.ConnectionString, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.policies[policy]
-	if p == nil {
-		return sas.ConnectionString{}, fmt.Errorf("policy %q does not exist; there are iothubowner, service and device", policy)
-	}
-	return s.serviceString(p), nil
-}
-
-func (s *Server) serviceString(p *policy) sas.ConnectionString {
-	c := sas.ConnectionString{HostName: s.opts.Hostname, SharedAccessKeyName: p.name, Key: p.keys[0]}
-	if port := s.oddPortLocked(); port != "" {
-		c.HostName = net.JoinHostPort(s.opts.Hostname, port)
-	}
-	return c
-}
-
-func (s *Server) deviceString(d *device) sas.ConnectionString {
-	c := sas.ConnectionString{HostName: s.opts.Hostname, DeviceID: d.id, Key: d.keys[0]}
-	if port := s.oddPortLocked(); port != "" {
-		c.GatewayHostName = net.JoinHostPort("localhost", port)
-	}
-	return c
-}
-
-func (s *Server) setDisabled(id string, disabled bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d := s.devices[id]
-	if d == nil {
-		return fmt.Errorf("device %q: %w", id, ErrUnknownDevice)
-	}
-	d.disabled = disabled
-	if disabled {
-		s.cutDeviceLocked(id, condUnauthorized, describe(403012, "Device is disabled.", s.opts.Now()))
-	}
-	return s.saveLocked()
 }
 
 // shortName is the hub's name as SASL PLAIN uses it: the host name up to the first dot.

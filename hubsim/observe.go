@@ -84,19 +84,24 @@ func (s *Server) Connections() int {
 	return len(s.conns)
 }
 
-// Links returns the addresses of a device's attached links, sorted: "/devices/ID/messages/devicebound" and "/devices/ID/messages/events".
-func (s *Server) Links(device string) []string {
+// Links returns the addresses of the attached links of a device, or of a module as "DEVICE/MODULE", sorted: its path ("/devices/ID",
+// "/devices/ID/modules/MODULE") and "/messages/devicebound" or "/messages/events".
+func (s *Server) Links(id string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []string
+	d := s.devices[id]
+	if d == nil {
+		return nil
+	}
 	for c := range s.conns {
 		for l := range c.links {
 			switch {
-			case l.addr.device != device:
+			case l.addr.identity() != id:
 			case l.addr.node == nodeTelemetry:
-				all = append(all, "/devices/"+device+"/messages/events")
+				all = append(all, d.path()+"/messages/events")
 			case l.addr.node == nodeCommands:
-				all = append(all, "/devices/"+device+"/messages/devicebound")
+				all = append(all, d.path()+"/messages/devicebound")
 			}
 		}
 	}
@@ -104,11 +109,11 @@ func (s *Server) Links(device string) []string {
 	return all
 }
 
-// Queued returns how many commands the hub holds for a device, delivered and unsettled ones included.
-func (s *Server) Queued(device string) int {
+// Queued returns how many commands the hub holds for a device, or for a module as "DEVICE/MODULE", delivered and unsettled ones included.
+func (s *Server) Queued(id string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d := s.devices[device]; d != nil {
+	if d := s.devices[id]; d != nil {
 		return len(d.commands.items)
 	}
 	return 0

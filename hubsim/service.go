@@ -22,11 +22,11 @@ func (s *Server) serviceSendLocked(d *amqpd.Incoming) {
 		to = deref(m.Properties.To)
 	}
 	a := parseAddress(to, s.entity())
-	if a.node != nodeCommands || a.module != "" {
+	if a.node != nodeCommands {
 		d.Settle(rejected(condArgument, describe(400004, "to: want /devices/{id}/messages/devicebound.", s.opts.Now())))
 		return
 	}
-	if refusal := s.enqueueLocked(a.device, m); refusal != nil {
+	if refusal := s.enqueueLocked(a.identity(), m); refusal != nil {
 		d.Settle(amqpd.State{Kind: amqpd.Rejected, Error: refusal})
 		return
 	}
@@ -165,7 +165,8 @@ func (s *Server) partitionInfo(n int) map[string]any {
 	return info
 }
 
-// SendCommand puts a command into a device's queue as a service would. The message's property to is not needed. The error is or wraps
+// SendCommand puts a command into the queue of a device, or of a module as "DEVICE/MODULE", as a service would. The message's property to is
+// not needed. The error is or wraps
 // ErrUnknownDevice or ErrQueueFull where that is the reason.
 func (s *Server) SendCommand(id string, m *amqp.Message) error {
 	s.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"iotagent/iothub/sas"
@@ -17,7 +18,7 @@ type savedState struct {
 	Hostname string                 `json:"hostname"`
 	CAKey    string                 `json:"ca_key"`
 	Policies map[string][2]string   `json:"policies"`
-	Devices  map[string]savedDevice `json:"devices"`
+	Devices  map[string]savedDevice `json:"devices"` // modules as "DEVICE/MODULE"
 }
 
 type savedDevice struct {
@@ -70,12 +71,13 @@ func (s *Server) restore(data []byte) error {
 			return fmt.Errorf("%s: policy %s: %w", path, name, err)
 		}
 	}
-	for id, d := range saved.Devices {
+	for key, d := range saved.Devices {
 		keys, err := parseKeys(d.Keys)
 		if err != nil {
-			return fmt.Errorf("%s: device %s: %w", path, id, err)
+			return fmt.Errorf("%s: device %s: %w", path, key, err)
 		}
-		s.addDeviceLocked(&device{id: id, generation: d.Generation, keys: keys, disabled: d.Disabled})
+		id, module, _ := strings.Cut(key, "/")
+		s.addDeviceLocked(&device{id: id, module: module, generation: d.Generation, keys: keys, disabled: d.Disabled})
 	}
 	return nil
 }
@@ -131,6 +133,9 @@ func (s *Server) statePath(name string) string { return filepath.Join(s.opts.Sta
 // writeFile replaces a file in one step, readable by its owner only; it is on the disk when writeFile returns.
 func writeFile(path string, data []byte) error {
 	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil { // of a device's modules
+		return fmt.Errorf("state directory: %w", err)
+	}
 	f, err := os.CreateTemp(dir, ".hubsim-*")
 	if err != nil {
 		return fmt.Errorf("state directory: %w", err)

@@ -14,18 +14,18 @@ const maxTelemetry = 262_144
 
 // telemetryLocked stores one message or one batch and then settles it, unless a fault says otherwise.
 func (s *Server) telemetryLocked(l *link, d *amqpd.Incoming) {
-	verdict := s.telemetryFault(l.addr.device)
+	verdict := s.telemetryFault(l.addr.identity())
 	if verdict.Outcome == Release || verdict.Outcome == Reject || verdict.Outcome == Modify {
 		s.settleLater(d, verdict.state(), verdict.Delay)
 		return
 	}
 	messages, refusal := decodeTelemetry(d)
 	if refusal != nil {
-		s.opts.Logger.Info("telemetry refused", "device", l.addr.device, "condition", string(refusal.Condition))
+		s.opts.Logger.Info("telemetry refused", "device", l.addr.identity(), "condition", string(refusal.Condition))
 		d.Settle(amqpd.State{Kind: amqpd.Rejected, Error: refusal})
 		return
 	}
-	device := s.devices[l.addr.device]
+	device := s.devices[l.addr.identity()]
 	if device == nil {
 		d.Settle(rejected(condNotFound, describe(404001, "Device not registered.", s.opts.Now())))
 		return
@@ -91,8 +91,7 @@ func decodeBatch(outer *amqp.Message) ([]*amqp.Message, error) {
 func (s *Server) storeLocked(d *device, l *link, m *amqp.Message) {
 	n := partitionOf(d.id, len(s.partitions))
 	p := s.partitions[n]
-	scope := `{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`
-	e := newEvent(m, d.id, d.generation, scope, s.opts.Now())
+	e := newEvent(m, d, l.conn.authMethodLocked(l.addr), s.opts.Now())
 	if model := l.wire.Properties.String("com.microsoft:model-id"); model != "" {
 		e.message.Annotations["dt-dataschema"] = model
 	}

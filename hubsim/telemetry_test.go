@@ -182,7 +182,8 @@ func TestAttachIsRefused(t *testing.T) {
 	if _, err := b.AddDevice("pi-18"); err != nil {
 		t.Fatal(err)
 	}
-	bare, device := b.connect(nil), b.connectDevice()
+	bare, device, gateway := b.connect(nil), b.connectDevice(), b.connect(nil)
+	gateway.authorize(b.policyToken("device", time.Hour))
 	for name, tc := range map[string]struct {
 		client    *client
 		address   string
@@ -197,7 +198,8 @@ func TestAttachIsRefused(t *testing.T) {
 		"unknown":               {device, "/devices/pi-17/other", false, amqp.ErrCondNotFound},
 		"wrong direction":       {device, eventsAddress, true, amqp.ErrCondNotAllowed},
 		"not built yet":         {device, "/devices/pi-17/twin", false, amqp.ErrCondNotImplemented},
-		"module, unknown":       {device, "/devices/pi-17/modules/m/messages/events", false, amqp.ErrCondNotFound},
+		"module, unknown":       {gateway, "/devices/pi-17/modules/m/messages/events", false, amqp.ErrCondNotFound},
+		"device, unknown":       {gateway, "/devices/pi-19/messages/events", false, amqp.ErrCondNotFound},
 		"telemetry of a device": {device, "/messages/events/ConsumerGroups/$Default/Partitions/0", true, amqp.ErrCondUnauthorizedAccess},
 	} {
 		t.Run(name, func(t *testing.T) {

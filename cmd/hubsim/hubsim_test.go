@@ -136,7 +136,7 @@ func TestExitStatuses(t *testing.T) {
 	}
 	for want, lines := range map[int][][]string{
 		cli.Usage: {
-			{"--bogus"}, {"extra"}, {"--partitions", "0"}, {"--device", "a/b"}, {"--feedback-delay", "0s"}, {"--token-grace=-1s"}, {"--hostname="},
+			{"--bogus"}, {"extra"}, {"--partitions", "0"}, {"--device", "a/b/c"}, {"--device", "a/"}, {"--feedback-delay", "0s"}, {"--token-grace=-1s"}, {"--hostname="},
 		},
 		cli.Failed: {
 			{"--listen", "127.0.0.1:99999"},

@@ -25,7 +25,7 @@ type program struct {
 	Hostname      string           `help:"Name of the hub, which tokens are made for." default:"localhost"`
 	Partitions    int              `help:"Partitions of the telemetry." default:"4"`
 	State         string           `help:"Directory for keys, certificate authority and connection strings (default: a temporary one, removed at the end)." placeholder:"DIR" type:"path"`
-	Device        []string         `help:"Device to register, unless it is; may be repeated." placeholder:"ID" sep:"none"`
+	Device        []string         `help:"Device to register, unless it is; ID/MODULE registers a module too; may be repeated." placeholder:"ID" sep:"none"`
 	Events        string           `help:"Append each accepted telemetry message as one line of JSON; - is standard output." placeholder:"FILE|-"`
 	FeedbackDelay time.Duration    `help:"How long feedback records wait for more before they are sent. The real hub waits 15s; here the default is shorter." default:"1s"`
 	TokenGrace    time.Duration    `help:"How long links outlive their token." default:"5m"`
@@ -60,7 +60,7 @@ func (p *program) Run(ctx context.Context, std cli.IO) (err error) {
 	}
 	defer func() { err = errors.Join(err, hub.Close()) }()
 	for _, id := range p.Device {
-		if _, err := hub.AddDevice(id); err != nil && !errors.Is(err, hubsim.ErrDeviceExists) {
+		if err := addDevice(hub, id); err != nil {
 			return err
 		}
 	}
@@ -101,11 +101,29 @@ func (p *program) check() error {
 		return cli.Fail(cli.Usage, errors.New("--hostname is empty"), "")
 	}
 	for _, id := range p.Device {
-		if err := hubsim.CheckDeviceID(id); err != nil {
+		device, module, hasModule := strings.Cut(id, "/")
+		err := hubsim.CheckDeviceID(device)
+		if err == nil && hasModule {
+			err = hubsim.CheckDeviceID(module)
+		}
+		if err != nil {
 			return cli.Fail(cli.Usage, fmt.Errorf("--device: %w", err), "")
 		}
 	}
 	return nil
+}
+
+// addDevice registers what --device names, unless it is.
+func addDevice(hub *hubsim.Server, id string) error {
+	device, module, hasModule := strings.Cut(id, "/")
+	_, err := hub.AddDevice(device)
+	if hasModule && (err == nil || errors.Is(err, hubsim.ErrDeviceExists)) {
+		_, err = hub.AddModule(device, module)
+	}
+	if errors.Is(err, hubsim.ErrDeviceExists) {
+		return nil
+	}
+	return err
 }
 
 // grace says "none" as the Options do.
