@@ -177,7 +177,9 @@ func (l *link) session(ctx context.Context) (worked, connected bool, err error) 
 	err = s.run(ctx)
 	l.mu.Lock()
 	l.client = nil
-	l.status.Losses++
+	if ctx.Err() == nil { // not our own goodbye
+		l.status.Losses++
+	}
 	l.mu.Unlock()
 	return s.worked.Load(), true, err
 }
