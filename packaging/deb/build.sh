@@ -9,6 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 top=$PWD
 out=${OUT:-$top/dist}
+build=$(tools/version.sh)
 version=${DEB_VERSION:-$(tools/version.sh --deb)}
 work=$top/.build/deb
 read -ra archs <<<"${ARCHS:-amd64 arm64 armhf}"
@@ -27,7 +28,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 if [ -z "${BIN-}" ]; then
-	./cross-build.sh --quick >/dev/null
+	VERSION=$build ./cross-build.sh --quick >/dev/null
 	BIN=$top/dist
 fi
 if [ -z "${SOURCE_DATE_EPOCH-}" ]; then
@@ -47,7 +48,7 @@ stage() {
 	cp -rL "$BIN/linux-$goarch" "$dir/bin"
 	if [ "$version" != "$(dpkg-parsechangelog -l "$dir/debian/changelog" -SVersion)" ]; then
 		{
-			printf 'iotagent (%s) unstable; urgency=medium\n\n  * Build of %s.\n\n' "$version" "$(tools/version.sh)"
+			printf 'iotagent (%s) unstable; urgency=medium\n\n  * Build of %s.\n\n' "$version" "$build"
 			printf ' -- iotagent developers <iotagent@example.com>  %s\n\n' "$(date -uR -d "@$SOURCE_DATE_EPOCH")"
 			cat packaging/deb/debian/changelog
 		} >"$dir/debian/changelog"
