@@ -61,7 +61,9 @@ type IO struct {
 // Run parses args into model (a pointer to a kong struct whose commands have Run(ctx, IO) error methods, both bound), runs the
 // command and returns the exit status. Help is printed to stdout, everything else that is wrong to stderr.
 func Run(ctx context.Context, name, description string, args []string, model any, std IO, more ...kong.Option) int {
+	ended := -1 // the status of --help and --version, after which kong goes on parsing
 	options := append([]kong.Option{
+		kong.Exit(func(status int) { ended = status }),
 		kong.Name(name), kong.Description(description), kong.Writers(std.Out, std.Err),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Vars{"version": version.String()},
@@ -72,6 +74,9 @@ func Run(ctx context.Context, name, description string, args []string, model any
 		return report(std.Err, name, err)
 	}
 	command, err := parser.Parse(args)
+	if ended >= 0 {
+		return ended
+	}
 	if err != nil {
 		return report(std.Err, name, Fail(Usage, err, fmt.Sprintf("%s --help lists the commands and flags", name)))
 	}

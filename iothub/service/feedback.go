@@ -31,7 +31,8 @@ type FeedbackOptions struct {
 const feedbackAddress = "/messages/serviceBound/feedback"
 
 // Feedback receives outcomes, a batch of the hub's at a time, until ctx is done or take returns false or an error, which it then returns. A batch is settled
-// after take returned without an error; otherwise, and when the connection fails first, the hub delivers it again, to whoever watches then.
+// after take returned without an error; otherwise, and when the connection fails first, the hub delivers it again, to whoever watches when
+// its lock has ended (a minute).
 // After a fault it connects anew. Only a certificate that is not trusted and a refusal of the policy end it.
 func (c *Client) Feedback(ctx context.Context, o *FeedbackOptions, take func([]Feedback) (more bool, err error)) error {
 	if o == nil {
@@ -70,7 +71,7 @@ func (c *Client) feedback(ctx context.Context, ready func(), take func([]Feedbac
 		}
 		more, err := take(batch)
 		if err != nil {
-			return true, err
+			return true, err // not released: the hub would give it to this link again
 		}
 		err = rcv.AcceptMessage(ctx, m)
 		switch {
