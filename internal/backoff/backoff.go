@@ -23,11 +23,8 @@ type Backoff struct {
 func (b *Backoff) Next() time.Duration {
 	b.failures++
 	top := b.Cap
-	if shift := b.failures; shift < 32 {
-		top = min(b.Cap, b.Floor<<shift)
-		if top < b.Floor { // overflow
-			top = b.Cap
-		}
+	if shift := b.failures; shift < 63 && b.Floor < b.Cap>>shift {
+		top = b.Floor << shift
 	}
 	return b.Floor + rand.N(max(top-b.Floor, 0)+1) //nolint:gosec // jitter needs no secrecy
 }

@@ -107,9 +107,19 @@ func report(w io.Writer, name string, err error) int {
 // Std returns the process's own streams.
 func Std() IO { return IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr} }
 
-// Interrupted returns a context that ends at the first SIGINT or SIGTERM. A second one ends the process at once, as it would without us.
+// Interrupted returns a context that ends at the first SIGINT or SIGTERM. By then signals have their own meaning again: a second one ends the process
+// at once, as it would without us.
 func Interrupted(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	return ctx, stop
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-signals:
+		case <-ctx.Done():
+		}
+		signal.Stop(signals)
+		cancel()
+	}()
+	return ctx, cancel
 }

@@ -1,0 +1,78 @@
+package clock_test
+
+import (
+	"os"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"iotagent/internal/clock"
+)
+
+func TestPlausible(t *testing.T) {
+	for text, want := range map[string]bool{
+		"1970-01-01T00:00:00Z":           false, // no real-time clock
+		"2000-01-01T00:00:00Z":           false, // an empty battery
+		"2025-12-31T23:59:59Z":           false,
+		"2026-01-01T00:00:00Z":           false,
+		"2026-01-01T00:00:00.000000001Z": true,
+		"2026-01-01T05:00:00+06:00":      false, // still 2025 in UTC
+		"2026-11-22T10:00:00Z":           true,
+		"2075-12-31T23:59:59Z":           true,
+		"2076-01-01T00:00:00Z":           false,
+		"2106-02-07T06:28:16Z":           false, // 32 bits of seconds have run over
+	} {
+		at, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := clock.Plausible(at); got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+	}
+	if clock.Plausible(time.Time{}) {
+		t.Error("the zero time is plausible")
+	}
+}
+
+func TestNewWithMakesStampsOfItsParts(t *testing.T) {
+	wall := time.Date(2026, 11, 22, 11, 0, 0, 5, time.FixedZone("CET", 3600))
+	mono := 5 * time.Second
+	c := clock.NewWith("boot-1", func() time.Time { return wall }, func() time.Duration { return mono })
+	if diff := cmp.Diff(clock.Stamp{Boot: "boot-1", Mono: mono, Wall: wall.UTC(), Trusted: true}, c.Stamp()); diff != "" {
+		t.Error(diff)
+	}
+	if c.Stamp().Wall.Location() != time.UTC {
+		t.Error("the stamp is not in UTC")
+	}
+	wall, mono = time.Unix(0, 0), 6*time.Second // the clock was set wrong: monotonic time goes on
+	if got := c.Stamp(); got.Trusted || got.Mono != mono || c.Mono() != mono || !c.Now().Equal(wall) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestNewIsThisMachinesClock(t *testing.T) {
+	before := time.Now()
+	c := clock.New(nil)
+	first, second := c.Stamp(), c.Stamp()
+	if first.Mono <= 0 || second.Mono < first.Mono {
+		t.Errorf("monotonic time %v, then %v", first.Mono, second.Mono)
+	}
+	if first.Wall.Before(before.Round(0)) || second.Wall.Sub(before) > time.Hour {
+		t.Errorf("wall time %v, want %v", first.Wall, before)
+	}
+	if first.Boot != second.Boot || first.Boot != clock.New(nil).Stamp().Boot {
+		t.Error("the boot id changes")
+	}
+	_, err := os.Stat("/proc/sys/kernel/random/boot_id")
+	uuid := regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	if (err == nil) != uuid.MatchString(first.Boot) {
+		t.Errorf("boot id %q, file: %v", first.Boot, err)
+	}
+	moved := clock.New(func() time.Time { return before.AddDate(-30, 0, 0) }).Stamp()
+	if moved.Trusted || moved.Boot != first.Boot {
+		t.Errorf("got %+v", moved)
+	}
+}
