@@ -1,0 +1,318 @@
+//go:build interop
+
+package interop
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const device = "pi-17"
+
+// rheaHub is the hub on rhea, with the files that our programs need to reach it.
+type rheaHub struct {
+	*process
+	dir string
+}
+
+// said is one line of the hub.
+type said struct {
+	Event                                         string
+	Nth, Batch, N, Port, Status, Count            int
+	ID, Correlation, ContentType, ContentEncoding string
+	Device, Outcome, Body, Text, Reason, Address  string
+	Node, Resource, Condition, User, What         string
+	Settled, Known                                bool
+	Properties                                    map[string]string
+}
+
+// object is JSON.
+type object = map[string]any
+
+// newRheaHub starts a hub with one device, with faults at some deliveries.
+func newRheaHub(t *testing.T, at object) *rheaHub {
+	t.Helper()
+	h := &rheaHub{dir: t.TempDir()}
+	deviceKey, serviceKey := newKey(), newKey()
+	certificate(t, h.dir)
+	config, err := json.Marshal(object{
+		"hostname": "localhost", "key": h.path("key.pem"), "cert": h.path("ca.pem"),
+		"devices": object{device: deviceKey}, "policies": object{"service": serviceKey}, "at": at,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write(t, "hub.json", string(config))
+	h.process = start(t, node(t), nil, filepath.Join("rheahub", "hub.js"), h.path("hub.json"))
+	port := 0
+	h.until("it listens", func(lines []string) bool {
+		for _, s := range parse(t, lines) {
+			port = s.Port
+		}
+		return port != 0
+	})
+	h.write(t, "device", fmt.Sprintf("HostName=localhost;DeviceId=%s;SharedAccessKey=%s;GatewayHostName=localhost:%d", device, deviceKey, port))
+	h.write(t, "service", fmt.Sprintf("HostName=localhost:%d;SharedAccessKeyName=service;SharedAccessKey=%s", port, serviceKey))
+	return h
+}
+
+func (h *rheaHub) path(name string) string { return filepath.Join(h.dir, name) }
+
+func (h *rheaHub) write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(h.path(name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// agent writes a configuration and returns what names it on the command line.
+func (h *rheaHub) agent(t *testing.T, more string) []string {
+	t.Helper()
+	h.write(t, "iotagent.toml", fmt.Sprintf(`
+[hub]
+connection_string_file = %q
+ca_file = %q
+
+[agent]
+state_dir = %q
+%s`, h.path("device"), h.path("ca.pem"), h.path("state"), more))
+	return []string{"--config", h.path("iotagent.toml")}
+}
+
+// hubctl is the command line of hubctl against this hub.
+func (h *rheaHub) hubctl(args ...string) []string {
+	return append([]string{"--connection-string-file", h.path("service"), "--ca", h.path("ca.pem")}, args...)
+}
+
+// events returns what the hub said so far, of one kind.
+func (h *rheaHub) events(kind string) []said {
+	return slices.DeleteFunc(parse(h.t, h.all()), func(s said) bool { return s.Event != kind })
+}
+
+// await waits until the hub said as many lines of that kind which satisfy cond.
+func (h *rheaHub) await(n int, kind string, cond func(said) bool) {
+	h.t.Helper()
+	seen, found := 0, 0
+	h.until(fmt.Sprintf("%d times %s", n, kind), func(lines []string) bool {
+		for _, s := range parse(h.t, lines[seen:]) {
+			if s.Event == kind && cond(s) {
+				found++
+			}
+		}
+		seen = len(lines)
+		return found >= n
+	})
+}
+
+func anyOf(said) bool { return true }
+
+// quiet fails the test for what the hub complained about.
+func (h *rheaHub) quiet() {
+	h.t.Helper()
+	for _, s := range h.events("complaint") {
+		h.t.Errorf("the hub complains: %s", s.Text)
+	}
+	if text := h.stderr(); text != "" {
+		h.t.Errorf("the hub's standard error: %s", text)
+	}
+}
+
+func parse(t *testing.T, lines []string) []said {
+	t.Helper()
+	all := make([]said, len(lines))
+	for i, line := range lines {
+		if err := json.Unmarshal([]byte(line), &all[i]); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	return all
+}
+
+func newKey() string {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	return base64.StdEncoding.EncodeToString(key)
+}
+
+// certificate writes ca.pem, which is its own authority, and key.pem.
+func certificate(t *testing.T, dir string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{"ca.pem": {Type: "CERTIFICATE", Bytes: cert}, "key.pem": {Type: "PRIVATE KEY", Bytes: der}} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// backlog queues n messages while no daemon runs, and returns their ids with their bodies.
+func (h *rheaHub) backlog(t *testing.T, config []string, n int) map[string]string {
+	t.Helper()
+	var lines strings.Builder
+	for i := range n {
+		fmt.Fprintf(&lines, `{"n":%d,"text":"%s"}`+"\n", i+1, strings.Repeat("é", i%50))
+	}
+	bodies := strings.Split(strings.TrimSpace(lines.String()), "\n")
+	out := run(t, lines.String(), "iotagent", append(config, "send", "--lines", "--json", "--prop", "origin=interop")...)
+	want := map[string]string{}
+	for i, line := range strings.Split(out, "\n") {
+		var printed struct {
+			ID string `json:"message_id"`
+		}
+		if err := json.Unmarshal([]byte(line), &printed); err != nil {
+			t.Fatal(err)
+		}
+		want[printed.ID] = bodies[i]
+	}
+	if len(want) != n {
+		t.Fatalf("send printed %d ids, want %d", len(want), n)
+	}
+	return want
+}
+
+// stored waits until the hub has stored each of these messages at least once.
+func (h *rheaHub) stored(want map[string]string) {
+	h.t.Helper()
+	have, seen := map[string]bool{}, 0
+	h.until(fmt.Sprintf("%d messages are stored", len(want)), func(lines []string) bool {
+		for _, s := range parse(h.t, lines[seen:]) {
+			if s.Event == "telemetry" && (s.Outcome == "accept" || s.Outcome == "lose") {
+				have[s.ID] = true
+			}
+		}
+		seen = len(lines)
+		return len(have) >= len(want)
+	})
+}
+
+// checkTelemetry holds everything that the hub received against what was queued: each message as it was queued, and first transmissions in order.
+func (h *rheaHub) checkTelemetry(want map[string]string) {
+	h.t.Helper()
+	last := map[string]int{} // of an epoch and lane
+	seen := map[string]string{}
+	for _, s := range h.events("telemetry") {
+		body, queued := want[s.ID]
+		if !queued || s.Body != body {
+			h.t.Errorf("%s came with the body %q, queued %q", s.ID, s.Body, body)
+		}
+		content := fmt.Sprint(s.Body, s.Properties, s.ContentType, s.ContentEncoding, s.Correlation)
+		if first, again := seen[s.ID]; again {
+			if first != content {
+				h.t.Errorf("%s came with two contents:\n%s\n%s", s.ID, first, content)
+			}
+			continue
+		}
+		seen[s.ID] = content
+		epoch, lane, seq := s.Properties["epoch"], s.Properties["lane"], 0
+		if _, err := fmt.Sscan(s.Properties["seq"], &seq); err != nil || s.ID != fmt.Sprintf("%s-%s-%d", epoch, lane, seq) {
+			h.t.Errorf("%s has the properties %v", s.ID, s.Properties)
+		}
+		if seq != last[epoch+lane]+1 {
+			h.t.Errorf("%s was sent first after %d of its lane", s.ID, last[epoch+lane])
+		}
+		last[epoch+lane] = seq
+		if s.ContentType != "application/json" || s.ContentEncoding != "utf-8" || s.Properties["origin"] != "interop" || s.Properties["iothub-creation-time-utc"] == "" || s.Device != device {
+			h.t.Errorf("%s: %+v", s.ID, s)
+		}
+	}
+	for id := range want {
+		if _, ok := seen[id]; !ok {
+			h.t.Errorf("%s is lost", id)
+		}
+	}
+}
+
+// Everything that is queued arrives, in order and unaltered, while the hub drops, detaches, gives back and forgets.
+func TestBacklogOutlivesTheHubsFaults(t *testing.T) {
+	t.Parallel()
+	h := newRheaHub(t, object{
+		"100": object{"then": "drop"},
+		"250": object{"outcome": "release"},
+		"300": object{"outcome": "lose"},
+		"330": object{"then": []string{"detach", "amqp:link:detach-forced", "Server Busy. Please retry operation"}},
+		"450": object{"hold": true, "then": []string{"close", "amqp:connection:forced", "maintenance"}},
+		"600": object{"outcome": "modify"},
+		"620": object{"outcome": []string{"reject", "amqp:internal-error", `{"errorCode":500001,"message":"try again"}`}},
+		"700": object{"outcome": "lose", "then": "drop"},
+	})
+	config := h.agent(t, "")
+	want := h.backlog(t, config, 1200)
+	drain := program(t, "iotagent", append(config, "run", "--until-drained")...)
+	if status := drain.wait(); status != 0 {
+		t.Fatalf("status %d", status)
+	}
+	if disturbed := h.events("disturb"); len(disturbed) != 4 {
+		t.Errorf("the hub disturbed %d times, want 4: %v", len(disturbed), disturbed)
+	}
+	h.checkTelemetry(want)
+	h.quiet()
+}
+
+// The process dies in mid stream, twice: nothing is lost, and what comes again comes under its id.
+func TestBacklogOutlivesThePowerCuts(t *testing.T) {
+	t.Parallel()
+	h := newRheaHub(t, object{"150": object{"hold": true}, "700": object{"hold": true}})
+	config := h.agent(t, "")
+	want := h.backlog(t, config, 1500)
+	for cut := range 2 {
+		daemon := program(t, "iotagent", append(config, "run")...)
+		h.await(1, "telemetry", func(s said) bool { return s.Nth >= 150+550*cut+100 })
+		daemon.kill()
+		h.await(cut+1, "gone", anyOf)
+	}
+	daemon := program(t, "iotagent", append(config, "run")...)
+	h.stored(want)
+	daemon.stop()
+	h.checkTelemetry(want)
+	h.quiet()
+}
+
+// A message that the hub will never take goes to the dead letters and holds nothing up; the others arrive.
+func TestPoisonHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	h := newRheaHub(t, object{"20": object{"outcome": []string{"reject", "amqp:link:message-size-exceeded", "too big"}}})
+	config := h.agent(t, "")
+	want := h.backlog(t, config, 40)
+	drain := program(t, "iotagent", append(config, "run", "--until-drained")...)
+	if status := drain.wait(); status != 0 {
+		t.Fatalf("status %d", status)
+	}
+	if n := len(h.events("telemetry")); n != 40 {
+		t.Errorf("%d messages were sent, want 40, each once", n)
+	}
+	if !strings.Contains(drain.stderr(), "too big") {
+		t.Errorf("the log does not say why a message was given up:\n%s", drain.stderr())
+	}
+	h.checkTelemetry(want)
+	h.quiet()
+}
