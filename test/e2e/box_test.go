@@ -2,10 +2,13 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -18,7 +21,9 @@ type box struct {
 	state   string
 	hub     string // the hub's files
 	secrets []string
-	ran     []*process
+
+	mu  sync.Mutex
+	ran []*process
 }
 
 // settings are lines of the configuration's tables, and whole blocks.
@@ -36,6 +41,7 @@ func newBox(t *testing.T, hubDir string, secrets []string, s settings) *box {
 		for _, p := range b.ran {
 			b.hides(p.name, p.out.String()+p.log.String())
 		}
+		b.hidesInState()
 	})
 	return b
 }
@@ -54,6 +60,9 @@ func (b *box) configure(s settings) {
 	}
 	if !strings.Contains(s.agent, "state_dir") {
 		s.agent += "\nstate_dir = " + quote(b.state)
+	}
+	if !strings.Contains(s.agent, "log_level") {
+		s.agent += "\nlog_level = \"debug\"" // which must not show secrets either
 	}
 	if !strings.Contains(s.telemetry, "flush_interval") {
 		s.telemetry += "\nflush_interval = \"200ms\""
@@ -91,10 +100,31 @@ func (b *box) hides(what, text string) {
 	}
 }
 
+// hidesInState fails the test when a file of the state directory shows a secret.
+func (b *box) hidesInState() {
+	b.t.Helper()
+	err := filepath.WalkDir(b.state, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // never started
+		}
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		b.hides(path, string(text))
+		return err
+	})
+	if err != nil {
+		b.t.Error(err)
+	}
+}
+
 // iotagent starts the program with this gateway's configuration.
 func (b *box) iotagent(stdin io.Reader, args ...string) *process {
 	b.t.Helper()
 	p := launch(b.t, stdin, "iotagent", append([]string{"--config", b.config}, args...)...)
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.ran = append(b.ran, p)
 	return p
 }

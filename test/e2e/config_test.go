@@ -11,7 +11,7 @@ func TestConfigMistakes(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, t.TempDir(), nil, settings{})
 	b.file("iotagent.toml", `[hub]
-conection_string_file = "x"
+connection_string_fil = "x"
 [agent]
 state_dir = "`+b.state+`"
 drain_timeout = 10
@@ -21,7 +21,7 @@ type = "bme281"
 `, 0o600)
 	for _, args := range [][]string{{"run"}, {"check"}, {"read"}, {"send", "--body", "x"}, {"status"}} {
 		b.do(78, "", args...).mentions(
-			b.config+":2:1: hub.conection_string_file: ", `did you mean "connection_string_file"?`,
+			b.config+":2:1: hub.connection_string_fil: ", `did you mean "connection_string_file"?`,
 			b.config+":5:", "agent.drain_timeout", b.config+":8:", `"bme280"`, "hint: mend the file")
 	}
 	if _, err := os.Stat(b.state); !os.IsNotExist(err) {
@@ -58,8 +58,14 @@ func TestUsage(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, t.TempDir(), nil, settings{})
 	for _, args := range [][]string{
-		{}, {"rnu"}, {"run", "--onec"}, {"send"}, {"send", "--body", "x", "--lines"}, {"send", "--body", "x", "--lane", "fast"},
-		{"send", "--body", "x", "--prop", "novalue"}, {"status", "extra"},
+		{},
+		{"rnu"},
+		{"run", "--onec"},
+		{"send"},
+		{"send", "--body", "x", "--lines"},
+		{"send", "--body", "x", "--lane", "fast"},
+		{"send", "--body", "x", "--prop", "novalue"},
+		{"status", "extra"},
 	} {
 		b.do(80, "", args...).mentions("iotagent: ")
 	}

@@ -78,12 +78,19 @@ func TestKillUnderLoad(t *testing.T) {
 	f := &feeder{b: b}
 	fed := make(chan error, 1)
 	d := b.run()
-	go func() { fed <- f.feed(lines, 100) }()
+	go func() {
+		defer close(fed) // also when a program cannot be started, which ends this goroutine and fails the test
+		fed <- f.feed(lines, 100)
+	}()
 	for i := range kills {
 		mark := (i + 1) * lines / (kills + 1)
 		await(t, "lines confirmed", func() bool { return f.count() >= mark })
+		h.OnTelemetry(func(string, int) hubsim.Verdict { return hubsim.Verdict{Outcome: hubsim.Lose} })
+		before := h.Accepted()
+		h.until("messages whose acknowledgement is lost", func() bool { return h.Accepted() >= before+10 })
 		h.DropConnections()
-		await(t, "some more", func() bool { return f.count() > mark || len(fed) > 0 })
+		h.OnTelemetry(nil)
+		h.until("the next connection", func() bool { return h.Accepted() >= before+20 })
 		d.kill()
 		d = restart(b)
 	}
@@ -94,6 +101,9 @@ func TestKillUnderLoad(t *testing.T) {
 	d.stop()
 	b.do(0, "", "run", "--until-drained")
 	checkLines(t, h, f.confirmed)
+	if len(h.Events()) == len(h.messages()) {
+		t.Error("nothing arrived twice, so lost acknowledgements were not tested")
+	}
 	h.whole()
 }
 

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -50,7 +51,7 @@ func launch(t *testing.T, stdin io.Reader, name string, args ...string) *process
 func launchAs(t *testing.T, stdin io.Reader, path string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, name: filepath.Base(path) + " " + strings.Join(args, " "), ended: make(chan struct{})}
-	p.cmd = exec.Command(path, args...)
+	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), path, args...)
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/", "TMPDIR=" + os.TempDir()}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdin, &p.out, &p.log
 	if err := p.cmd.Start(); err != nil {
