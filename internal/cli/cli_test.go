@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -135,7 +136,9 @@ func TestInterrupted(t *testing.T) {
 		select {}
 	}
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestInterrupted$")
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		child := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestInterrupted$")
 		child.Env = append(os.Environ(), "CLI_TEST_CHILD=1")
 		out, err := child.StdoutPipe()
 		if err != nil {

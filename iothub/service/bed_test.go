@@ -44,6 +44,13 @@ func run(t *testing.T, o *hubsim.Options, f func(t *testing.T, b *bed)) {
 	})
 }
 
+// hour is a context that ends what ought to have ended by itself.
+func hour(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func (b *bed) policy(name string) sas.ConnectionString {
 	b.t.Helper()
 	cs, err := b.ServiceConnection(name)

@@ -154,19 +154,25 @@ func (f *follower) follow(ctx context.Context, rcv *amqp.Receiver, id string) er
 		if err := rcv.AcceptMessage(ctx, m); err != nil {
 			return fmt.Errorf("events of partition %s: settle: %w", id, explain(err))
 		}
-		e := newEvent(m, id)
-		f.mu.Lock()
-		if ctx.Err() != nil {
-			f.mu.Unlock()
-			return nil
-		}
-		more := f.take(e)
-		f.last[id] = e.Sequence
-		f.mu.Unlock()
-		if !more {
-			return errEnough
+		if err := f.hand(ctx, newEvent(m, id)); err != nil {
+			return err
 		}
 	}
+}
+
+// hand gives an event to the caller, unless following has ended meanwhile: then it comes again.
+func (f *follower) hand(ctx context.Context, e *Event) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	more := f.take(e)
+	f.last[e.Partition] = e.Sequence
+	if !more {
+		return errEnough
+	}
+	return nil
 }
 
 // telemetryConn asks the hub where telemetry is read, and connects there.

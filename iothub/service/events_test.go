@@ -181,7 +181,7 @@ func TestEventsSurviveDroppedConnections(t *testing.T) {
 		var got []*service.Event
 		drops, ready := 0, 0
 		o := &service.EventsOptions{Ready: func(int) { ready++ }}
-		err := b.service().Events(t.Context(), o, func(e *service.Event) bool {
+		err := b.service().Events(hour(t), o, func(e *service.Event) bool {
 			got = append(got, e)
 			if len(got)%37 == 0 {
 				drops += b.DropConnections()
@@ -259,15 +259,15 @@ func TestEventsRefused(t *testing.T) {
 		none := func(*service.Event) bool { t.Error("an event"); return false }
 		wrong := b.policy("service")
 		wrong.Key = b.policy("iothubowner").Key
-		err := b.client(wrong).Events(t.Context(), nil, none)
+		err := b.client(wrong).Events(hour(t), nil, none)
 		if !errors.Is(err, service.ErrUnauthorized) || strings.Contains(err.Error(), wrong.Key.Text()) {
 			t.Errorf("wrong key: %v", err)
 		}
-		if err := b.client(b.policy("device")).Events(t.Context(), nil, none); !errors.Is(err, service.ErrUnauthorized) {
+		if err := b.client(b.policy("device")).Events(hour(t), nil, none); !errors.Is(err, service.ErrUnauthorized) {
 			t.Errorf("without the right: %v", err)
 		}
 		b.RefuseNextAttach("iothub-ehub-localhost/ConsumerGroups/none/Partitions/0", "amqp:not-found", "no such consumer group")
-		err = b.service().Events(t.Context(), &service.EventsOptions{ConsumerGroup: "none"}, none)
+		err = b.service().Events(hour(t), &service.EventsOptions{ConsumerGroup: "none"}, none)
 		if !errors.Is(err, service.ErrNotFound) || !strings.Contains(err.Error(), "no such consumer group") {
 			t.Errorf("unknown consumer group: %v", err)
 		}
@@ -306,7 +306,7 @@ func TestEventsGoWhereTheRedirectSays(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got *service.Event
-		if err := c.Events(t.Context(), nil, func(e *service.Event) bool { got = e; return false }); err != nil {
+		if err := c.Events(hour(t), nil, func(e *service.Event) bool { got = e; return false }); err != nil {
 			t.Fatal(err)
 		}
 		if got.Device != "pi-17" || string(got.Body) != "0" || got.Sequence != 0 || got.Offset != "0" || got.Enqueued.IsZero() {
@@ -318,5 +318,28 @@ func TestEventsGoWhereTheRedirectSays(t *testing.T) {
 		if c.Host() != "my.hub.example" {
 			t.Error(c.Host())
 		}
+	})
+}
+
+// A hub that says nothing, to a new connection or to one that stands, is noticed.
+func TestEventsNoticeASilentHub(t *testing.T) {
+	run(t, nil, func(t *testing.T, b *bed) {
+		f := b.follow(&service.EventsOptions{})
+		b.BlackHole(true)
+		started := time.Now()
+		<-f.lost
+		if took := time.Since(started); took > 2*time.Minute {
+			t.Errorf("a standing connection: noticed after %v", took)
+		}
+		started = time.Now()
+		<-f.lost
+		if took := time.Since(started); took > 2*time.Minute {
+			t.Errorf("a new connection: noticed after %v", took)
+		}
+		b.BlackHole(false)
+		b.DropConnections()
+		telemetry(t, b.device("pi-17"), 0, 3)
+		bodies(t, f.collect(t, 3))
+		f.end(t)
 	})
 }

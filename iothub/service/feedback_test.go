@@ -55,7 +55,7 @@ func TestFeedbackIsSettledOnceTaken(t *testing.T) {
 		answered(t, b)
 		ready := 0
 		var got []service.Feedback
-		err := b.service().Feedback(t.Context(), &service.FeedbackOptions{Ready: func() { ready++ }}, func(batch []service.Feedback) (bool, error) {
+		err := b.service().Feedback(hour(t), &service.FeedbackOptions{Ready: func() { ready++ }}, func(batch []service.Feedback) (bool, error) {
 			got = append(got, batch...)
 			return len(got) < 2, nil
 		})
@@ -81,13 +81,13 @@ func TestFeedbackComesAgainWhenItsReaderFails(t *testing.T) {
 		answered(t, b)
 		died := errors.New("the process dies")
 		for range 2 {
-			err := b.service().Feedback(t.Context(), nil, func([]service.Feedback) (bool, error) { return true, died })
+			err := b.service().Feedback(hour(t), nil, func([]service.Feedback) (bool, error) { return true, died })
 			if !errors.Is(err, died) {
 				t.Fatalf("got %v", err)
 			}
 		}
 		var got []service.Feedback
-		err := b.service().Feedback(t.Context(), nil, func(batch []service.Feedback) (bool, error) {
+		err := b.service().Feedback(hour(t), nil, func(batch []service.Feedback) (bool, error) {
 			got = batch
 			return false, nil
 		})
@@ -104,7 +104,7 @@ func TestFeedbackReconnects(t *testing.T) {
 		var batches [][]service.Feedback
 		lost := 0
 		o := &service.FeedbackOptions{Lost: func(error, time.Duration) { lost++ }}
-		err := b.service().Feedback(t.Context(), o, func(batch []service.Feedback) (bool, error) {
+		err := b.service().Feedback(hour(t), o, func(batch []service.Feedback) (bool, error) {
 			if batches = append(batches, batch); len(batches) == 1 {
 				b.DropConnections() // before it could be settled
 			}
@@ -127,7 +127,7 @@ func TestFeedbackOfAnExpiredCommand(t *testing.T) {
 		if err := b.service().Send(t.Context(), "pi-17", cmd); err != nil {
 			t.Fatal(err)
 		}
-		err := b.service().Feedback(t.Context(), nil, func(batch []service.Feedback) (bool, error) {
+		err := b.service().Feedback(hour(t), nil, func(batch []service.Feedback) (bool, error) {
 			if len(batch) != 1 || batch[0].StatusCode != "Expired" || batch[0].OriginalMessageID != "late" {
 				t.Errorf("got %+v", batch)
 			}
@@ -141,7 +141,7 @@ func TestFeedbackOfAnExpiredCommand(t *testing.T) {
 
 func TestFeedbackRefused(t *testing.T) {
 	run(t, nil, func(t *testing.T, b *bed) {
-		err := b.client(b.policy("device")).Feedback(t.Context(), nil, func([]service.Feedback) (bool, error) { return true, nil })
+		err := b.client(b.policy("device")).Feedback(hour(t), nil, func([]service.Feedback) (bool, error) { return true, nil })
 		if !errors.Is(err, service.ErrUnauthorized) {
 			t.Errorf("without the right: %v", err)
 		}

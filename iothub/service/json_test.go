@@ -73,7 +73,7 @@ func TestEventsPrintAsHubsimDoes(t *testing.T) {
 			}
 		}
 		var got []string
-		if err := b.service().Events(t.Context(), nil, func(e *service.Event) bool {
+		if err := b.service().Events(hour(t), nil, func(e *service.Event) bool {
 			got = append(got, line(t, e))
 			return len(got) < len(messages)
 		}); err != nil {

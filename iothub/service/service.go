@@ -39,6 +39,9 @@ type Client struct {
 // tokenLife is how long a connection made with a token may last: it is bound to it (SASL PLAIN).
 const tokenLife = 24 * time.Hour
 
+// openTimeout is how long a hub may take to accept a connection, TLS and SASL included; from then on the idle timeout watches over it.
+const openTimeout = 60 * time.Second
+
 // defaultPort is AMQP over TLS.
 const defaultPort = "5671"
 
@@ -87,6 +90,8 @@ func (c *Client) eventsConn(ctx context.Context, host, addr string) (*amqp.Conn,
 }
 
 func (c *Client) open(ctx context.Context, host, addr string, auth amqp.SASLType) (*amqp.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
 	raw, err := c.dial(ctx, host, addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
@@ -108,7 +113,7 @@ func (c *Client) dial(ctx context.Context, host, addr string) (net.Conn, error) 
 		cfg = c.o.TLS.Clone()
 	}
 	cfg.ServerName = host
-	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 25 * time.Second}, Config: cfg}
+	d := tls.Dialer{NetDialer: &net.Dialer{KeepAlive: 25 * time.Second}, Config: cfg}
 	return d.DialContext(ctx, "tcp", addr)
 }
 
@@ -122,7 +127,7 @@ func persist(ctx context.Context, lost func(err error, retryIn time.Duration), o
 		stable := time.Since(started) > time.Minute
 		switch {
 		case ctx.Err() != nil && !done:
-			return nil //nolint:nilerr // the caller ended it
+			return nil // the caller ended it
 		case done || (final(err) && !stable):
 			return err
 		case stable:
