@@ -97,7 +97,10 @@ func (s *Server) claimDeviceLocked(l *link) {
 	if old := d.conn; old != nil && old != l.conn {
 		s.evictLocked(old, d.key())
 	}
-	d.conn = l.conn
+	if d.conn != l.conn {
+		d.conn, d.connChanged = l.conn, s.opts.Now()
+	}
+	d.lastActivity = s.opts.Now()
 	for o := range l.conn.links {
 		if o.addr.identity() != d.key() || o.addr.node != l.addr.node {
 			continue

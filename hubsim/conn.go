@@ -173,7 +173,7 @@ func (h *handler) Closed(wire *amqpd.Conn, _ error) {
 	}
 	for _, d := range h.s.devices {
 		if d.conn == c {
-			d.conn = nil
+			d.conn, d.connChanged = nil, h.s.opts.Now()
 		}
 	}
 	delete(h.s.conns, c)

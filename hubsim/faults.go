@@ -1,9 +1,11 @@
 package hubsim
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"iotagent/hubsim/amqpd"
@@ -66,7 +68,7 @@ type faults struct {
 	attach          map[string]*amqpd.Error // by lower-case address; taken once
 	telemetryCredit uint32
 	refuse          bool
-	hole            bool
+	hole            atomic.Bool // read without the mutex: a connection may be closed under it, and says goodbye then
 }
 
 // OnTelemetry lets f decide about every telemetry delivery from now on; nth counts from 1. A batch is one delivery. Nil ends it.
@@ -125,12 +127,16 @@ func (s *Server) RefuseConnections(refuse bool) {
 	s.faults.refuse = refuse
 }
 
+func (s *Server) refusing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.faults.refuse
+}
+
 // BlackHole makes every connection silent: what comes is thrown away and nothing goes out. Connections that lived through one are of no use
 // after it ends: drop them.
 func (s *Server) BlackHole(on bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults.hole = on
+	s.faults.hole.Store(on)
 }
 
 // DropConnections cuts every connection without a word and returns how many there were.
@@ -209,10 +215,14 @@ type holeConn struct {
 	s *Server
 }
 
-func (h *holeConn) hole() bool {
-	h.s.mu.Lock()
-	defer h.s.mu.Unlock()
-	return h.s.faults.hole
+func (h *holeConn) hole() bool { return h.s.faults.hole.Load() }
+
+// ConnectionState returns what TLS below has agreed on, nothing without TLS.
+func (h *holeConn) ConnectionState() tls.ConnectionState {
+	if t, ok := h.Conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
+		return t.ConnectionState()
+	}
+	return tls.ConnectionState{}
 }
 
 // Read throws away what comes while the hub is a black hole.

@@ -2,10 +2,13 @@ package hubsim
 
 import (
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"iotagent/iothub/sas"
 )
@@ -24,6 +27,8 @@ const (
 	deviceConnect  right = 1 << iota // act as a device
 	serviceConnect                   // send commands, receive feedback and telemetry
 	eventsListen                     // receive telemetry only: a key of the Event Hubs side
+	registryRead                     // read identities
+	registryWrite                    // and change them
 )
 
 // policy is a named key for services, with its rights over the whole hub.
@@ -42,7 +47,26 @@ type device struct {
 	disabled   bool
 	commands   *queue
 	conn       *conn // the one connection that may have its links
+
+	// What the registry tells about it besides.
+	etag          string
+	reason        string // why it is disabled, in its administrator's words
+	edge          bool
+	auth          authType
+	thumbprints   [2]string // of client certificates, for authSelfSigned; upper case
+	connChanged   time.Time
+	statusChanged time.Time
+	lastActivity  time.Time
 }
+
+// authType is how an identity proves itself, in the registry's words.
+type authType string
+
+const (
+	authSAS        authType = "sas"
+	authSelfSigned authType = "selfSigned"
+	authCA         authType = "certificateAuthority"
+)
 
 // key is the identity's name within the hub: "pi-17" or, for a module, "pi-17/edge1". No id has a slash in it.
 func (d *device) key() string { return identityKey(d.id, d.module) }
@@ -95,12 +119,21 @@ func newKeys() [2]sas.Key {
 	return [2]sas.Key{sas.NewKey(b[:32]), sas.NewKey(b[32:])}
 }
 
+// newETag looks like the registry's: a number in base64, another one after each change.
+func newETag() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%09d", binary.BigEndian.Uint32(b[:])%1_000_000_000))
+}
+
 func defaultPolicies() map[string]*policy {
 	all := map[string]*policy{}
 	for name, rights := range map[string]right{
-		"iothubowner": deviceConnect | serviceConnect,
-		"service":     serviceConnect,
-		"device":      deviceConnect,
+		"iothubowner":       deviceConnect | serviceConnect | registryRead | registryWrite,
+		"service":           serviceConnect,
+		"device":            deviceConnect,
+		"registryRead":      registryRead,
+		"registryReadWrite": registryRead | registryWrite,
 	} {
 		all[name] = &policy{name: name, keys: newKeys(), rights: rights}
 	}

@@ -3,6 +3,7 @@ package hubsim
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"iotagent/hubsim/amqpd"
@@ -41,3 +42,42 @@ func describe(code int, message string, now time.Time) string {
 }
 
 func joinRefusal(sentinel error, e *amqpd.Error) error { return fmt.Errorf("%w: %w", sentinel, e) }
+
+// failure is the refusal of an operation on identities, twins or methods, in the words of IoT Hub's REST API. The AMQP endpoints answer with
+// its status and its code.
+type failure struct {
+	status  int
+	code    int    // of "Troubleshoot IoT Hub error codes"
+	name    string // the same as a word
+	message string
+	cause   error // for errors.Is; may be nil
+	// asJSON marks the refusals whose message the REST API gives as an object with the code in it.
+	asJSON bool
+}
+
+// Error returns the message.
+func (f *failure) Error() string { return f.name + ": " + f.message }
+
+// Unwrap returns the sentinel that stands for this refusal.
+func (f *failure) Unwrap() error { return f.cause }
+
+func badArgument(format string, args ...any) *failure {
+	return &failure{status: 400, code: 400004, name: "ArgumentInvalid", message: fmt.Sprintf(format, args...)}
+}
+
+func tooLarge(format string, args ...any) *failure {
+	return &failure{status: 413, code: 413001, name: "MessageTooLarge", message: fmt.Sprintf(format, args...)}
+}
+
+func etagMismatch() *failure {
+	return &failure{status: 412, code: 412001, name: "PreconditionFailed", message: "Precondition failed: the etag or version is not the current one."}
+}
+
+// unknownLocked is the refusal for an identity that is not registered.
+func (s *Server) unknownLocked(key string) *failure {
+	device, module, isModule := strings.Cut(key, "/")
+	if isModule && s.devices[device] != nil {
+		return &failure{status: 404, code: 404010, name: "ModuleNotFound", message: fmt.Sprintf("Module %s on device %s not registered.", module, device), cause: ErrUnknownDevice}
+	}
+	return &failure{status: 404, code: 404001, name: "DeviceNotFound", message: fmt.Sprintf("Device %s not registered.", device), cause: ErrUnknownDevice}
+}

@@ -10,7 +10,7 @@ import (
 
 // AddDevice registers a device with new keys and returns its connection string, a secret.
 func (s *Server) AddDevice(id string) (sas.ConnectionString, error) {
-	return s.register(&device{id: id, keys: newKeys()})
+	return s.register(&device{id: id})
 }
 
 // AddModule registers a module of a registered device, with new keys, and returns its connection string, a secret.
@@ -18,7 +18,7 @@ func (s *Server) AddModule(deviceID, module string) (sas.ConnectionString, error
 	if err := CheckDeviceID(module); err != nil {
 		return sas.ConnectionString{}, fmt.Errorf("module: %w", err)
 	}
-	return s.register(&device{id: deviceID, module: module, keys: newKeys()})
+	return s.register(&device{id: deviceID, module: module})
 }
 
 func (s *Server) register(d *device) (sas.ConnectionString, error) {
@@ -41,7 +41,13 @@ func (s *Server) registerLocked(d *device) error {
 	case d.module != "" && s.devices[d.id] == nil:
 		return ErrUnknownDevice
 	}
-	d.generation = generationID(s.opts.Now())
+	d.generation, d.etag = generationID(s.opts.Now()), newETag()
+	if d.auth == "" {
+		d.auth = authSAS
+	}
+	if d.auth == authSAS && d.keys[0].IsZero() {
+		d.keys = newKeys()
+	}
 	s.addDeviceLocked(d)
 	if err := s.saveLocked(); err != nil {
 		delete(s.devices, d.key())
@@ -89,13 +95,13 @@ func (s *Server) Devices() map[string]sas.ConnectionString {
 	return all
 }
 
-// ServiceConnection returns the connection string of a policy ("service", "iothubowner", "device"), a secret.
+// ServiceConnection returns the connection string of a policy ("service", "iothubowner", "device", "registryRead", "registryReadWrite"), a secret.
 func (s *Server) ServiceConnection(policy string) (sas.ConnectionString, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.policies[policy]
 	if p == nil {
-		return sas.ConnectionString{}, fmt.Errorf("policy %q does not exist; there are iothubowner, service and device", policy)
+		return sas.ConnectionString{}, fmt.Errorf("policy %q does not exist; there are iothubowner, service, device, registryRead and registryReadWrite", policy)
 	}
 	return s.serviceString(p), nil
 }
@@ -109,7 +115,7 @@ func (s *Server) serviceString(p *policy) sas.ConnectionString {
 }
 
 func (s *Server) deviceString(d *device) sas.ConnectionString {
-	c := sas.ConnectionString{HostName: s.opts.Hostname, DeviceID: d.id, ModuleID: d.module, Key: d.keys[0]}
+	c := sas.ConnectionString{HostName: s.opts.Hostname, DeviceID: d.id, ModuleID: d.module, Key: d.keys[0], X509: d.auth != authSAS}
 	if port := s.oddPortLocked(); port != "" {
 		c.GatewayHostName = net.JoinHostPort("localhost", port)
 	}
@@ -123,9 +129,16 @@ func (s *Server) setDisabled(id string, disabled bool) error {
 	if d == nil {
 		return fmt.Errorf("device %q: %w", id, ErrUnknownDevice)
 	}
-	d.disabled = disabled
-	if disabled {
-		s.cutDeviceLocked(id, condUnauthorized, describe(403012, "Device is disabled.", s.opts.Now()))
-	}
+	s.setDisabledLocked(d, disabled)
 	return s.saveLocked()
+}
+
+func (s *Server) setDisabledLocked(d *device, disabled bool) {
+	if d.disabled == disabled {
+		return
+	}
+	d.disabled, d.statusChanged, d.etag = disabled, s.opts.Now(), newETag()
+	if disabled {
+		s.cutDeviceLocked(d.key(), condUnauthorized, describe(403012, "Device is disabled.", s.opts.Now()))
+	}
 }

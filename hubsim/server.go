@@ -218,24 +218,13 @@ func (s *Server) Close() error {
 
 // start serves one connection in a goroutine of its own; also runs beside wait group's when the caller has one.
 func (s *Server) start(ctx context.Context, nc net.Conn, spawn func(func())) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return ErrClosed
+	ctx, leave, err := s.admit(ctx, nc)
+	if err != nil {
+		return err
 	}
-	if s.faults.refuse {
-		return errRefused
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	s.sockets[nc] = cancel
-	s.wg.Add(1)
 	run := func() {
-		defer s.wg.Done()
-		defer cancel()
+		defer leave()
 		s.serveConn(ctx, nc)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.sockets, nc)
 	}
 	if spawn == nil {
 		go run()
@@ -243,6 +232,28 @@ func (s *Server) start(ctx context.Context, nc net.Conn, spawn func(func())) err
 		spawn(run)
 	}
 	return nil
+}
+
+// admit counts a connection in; leave counts it out. The context ends with the Server too.
+func (s *Server) admit(ctx context.Context, nc net.Conn) (_ context.Context, leave func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return nil, nil, ErrClosed
+	case s.faults.refuse:
+		return nil, nil, errRefused
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	s.sockets[nc] = cancel
+	s.wg.Add(1)
+	return ctx, func() {
+		cancel()
+		s.mu.Lock()
+		delete(s.sockets, nc)
+		s.mu.Unlock()
+		s.wg.Done()
+	}, nil
 }
 
 func (s *Server) serveConn(ctx context.Context, nc net.Conn) {

@@ -1,6 +1,7 @@
 package hubsim
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,9 +23,14 @@ type savedState struct {
 }
 
 type savedDevice struct {
-	Generation string    `json:"generation"`
-	Keys       [2]string `json:"keys"`
-	Disabled   bool      `json:"disabled,omitempty"`
+	Generation  string    `json:"generation"`
+	ETag        string    `json:"etag"`
+	Keys        [2]string `json:"keys"`
+	Disabled    bool      `json:"disabled,omitempty"`
+	Reason      string    `json:"reason,omitempty"`
+	Edge        bool      `json:"edge,omitempty"`
+	Auth        authType  `json:"auth"`
+	Thumbprints [2]string `json:"thumbprints"`
 }
 
 // load reads the state directory, or makes authority and policies for the first time.
@@ -72,14 +78,34 @@ func (s *Server) restore(data []byte) error {
 		}
 	}
 	for key, d := range saved.Devices {
-		keys, err := parseKeys(d.Keys)
+		known, err := d.device(key)
 		if err != nil {
 			return fmt.Errorf("%s: device %s: %w", path, key, err)
 		}
-		id, module, _ := strings.Cut(key, "/")
-		s.addDeviceLocked(&device{id: id, module: module, generation: d.Generation, keys: keys, disabled: d.Disabled})
+		s.addDeviceLocked(known)
 	}
 	return nil
+}
+
+func (d savedDevice) device(key string) (*device, error) {
+	id, module, _ := strings.Cut(key, "/")
+	known := &device{
+		id: id, module: module, generation: d.Generation, etag: cmp.Or(d.ETag, newETag()), disabled: d.Disabled, reason: d.Reason,
+		edge: d.Edge, auth: cmp.Or(d.Auth, authSAS), thumbprints: d.Thumbprints,
+	}
+	if known.auth != authSAS {
+		return known, nil
+	}
+	var err error
+	known.keys, err = parseKeys(d.Keys)
+	return known, err
+}
+
+func (d *device) saved() savedDevice {
+	return savedDevice{
+		Generation: d.generation, ETag: d.etag, Disabled: d.disabled, Reason: d.reason, Edge: d.edge, Auth: d.auth,
+		Thumbprints: d.thumbprints, Keys: [2]string{d.keys[0].Text(), d.keys[1].Text()},
+	}
 }
 
 func parseKeys(texts [2]string) (keys [2]sas.Key, err error) {
@@ -109,7 +135,7 @@ func (s *Server) saveLocked() error {
 		saved.Policies[name] = [2]string{p.keys[0].Text(), p.keys[1].Text()}
 	}
 	for id, d := range s.devices {
-		saved.Devices[id] = savedDevice{d.generation, [2]string{d.keys[0].Text(), d.keys[1].Text()}, d.disabled}
+		saved.Devices[id] = d.saved()
 		files[filepath.Join("devices", id+".connection-string")] = []byte(s.deviceString(d).Text() + "\n")
 	}
 	for name, file := range map[string]string{"service": "service.connection-string", "iothubowner": "owner.connection-string"} {

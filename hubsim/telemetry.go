@@ -30,6 +30,7 @@ func (s *Server) telemetryLocked(l *link, d *amqpd.Incoming) {
 		d.Settle(rejected(condNotFound, describe(404001, "Device not registered.", s.opts.Now())))
 		return
 	}
+	device.lastActivity = s.opts.Now()
 	for _, m := range messages {
 		s.storeLocked(device, l, m)
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -141,6 +142,7 @@ func TestExitStatuses(t *testing.T) {
 		cli.Failed: {
 			{"--listen", "127.0.0.1:99999"},
 			{"--listen", "127.0.0.1:0", "--state", file},
+			{"--listen", "127.0.0.1:0", "--https", "127.0.0.1:99999"},
 			{"--listen", "127.0.0.1:0", "--events", filepath.Join(file, "x")},
 		},
 	} {
@@ -153,6 +155,61 @@ func TestExitStatuses(t *testing.T) {
 				t.Errorf("%q: stderr %q", args, stderr.String())
 			}
 		}
+	}
+}
+
+func TestServesHTTPS(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state")
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	status := make(chan int, 1)
+	go func() {
+		status <- Main(ctx, []string{"--listen", "127.0.0.1:0", "--https", "127.0.0.1:0", "--state", state, "--device", "pi-17/edge1"}, cli.IO{Out: w, Err: io.Discard})
+		_ = w.Close()
+	}()
+	var addr string
+	lines := bufio.NewScanner(r)
+	for addr == "" && lines.Scan() {
+		addr, _ = strings.CutPrefix(lines.Text(), "  https    ")
+		if addr == lines.Text() {
+			addr = ""
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	text, err := os.ReadFile(filepath.Join(state, "owner.connection-string"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner, err := sas.ParseConnectionString(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(filepath.Join(state, "ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS12}}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+addr+"/devices/pi-17/modules/edge1?api-version=2021-04-12", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", owner.Key.Token("localhost", time.Now().Add(time.Hour), owner.SharedAccessKeyName))
+	answer, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var device struct{ DeviceID, ModuleID string }
+	err = json.NewDecoder(answer.Body).Decode(&device)
+	_ = answer.Body.Close()
+	if err != nil || device.DeviceID != "pi-17" || device.ModuleID != "edge1" {
+		t.Errorf("%s: %+v, %v", answer.Status, device, err)
+	}
+	cancel()
+	if got := <-status; got != cli.OK {
+		t.Errorf("status %d", got)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/sync/errgroup"
 
 	"iotagent/hubsim"
 	"iotagent/internal/cli"
@@ -22,6 +24,7 @@ import (
 // program is the command line.
 type program struct {
 	Listen        string           `help:"Address for AMQP over TLS; port 0 takes a free one." default:"127.0.0.1:5671"`
+	HTTPS         string           `help:"Address for AMQP over WebSocket and the REST API; off without. Microsoft's SDKs insist on port 443." name:"https" placeholder:"ADDR"`
 	Hostname      string           `help:"Name of the hub, which tokens are made for." default:"localhost"`
 	Partitions    int              `help:"Partitions of the telemetry." default:"4"`
 	State         string           `help:"Directory for keys, certificate authority and connection strings (default: a temporary one, removed at the end)." placeholder:"DIR" type:"path"`
@@ -68,24 +71,51 @@ func (p *program) Run(ctx context.Context, std cli.IO) (err error) {
 	if err != nil {
 		return cli.Fail(cli.Failed, err, "choose another address with --listen; 127.0.0.1:0 takes a free port")
 	}
+	var web net.Listener
+	if p.HTTPS != "" {
+		if web, err = hub.ListenHTTPS(ctx, p.HTTPS); err != nil {
+			err = cli.Fail(cli.Failed, err, "choose another address with --https; ports below 1024 may need root")
+			return errors.Join(err, l.Close())
+		}
+	}
 	out := std.Out
 	if p.Events == "-" {
 		out = std.Err // standard output is for events alone
 	}
-	err = greet(out, l.Addr().String(), state, hub)
+	err = greet(out, l, web, state, hub)
 	if err == nil && p.ReadyFile != "" {
 		err = writeReady(p.ReadyFile, l.Addr().String())
 	}
 	if err != nil {
-		return errors.Join(err, l.Close())
+		return errors.Join(err, closeAll(l, web))
 	}
-	if err := hub.Serve(ctx, l); err != nil {
+	if err := serve(ctx, hub, l, web); err != nil {
 		return err
 	}
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause // a sink that failed; a signal's cause is Canceled
 	}
 	return nil
+}
+
+// serve answers on both listeners, web being nil without --https, until ctx ends or one of them fails.
+func serve(ctx context.Context, hub *hubsim.Server, l, web net.Listener) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return hub.Serve(ctx, l) })
+	if web != nil {
+		g.Go(func() error { return hub.ServeHTTPS(ctx, web) })
+	}
+	return g.Wait()
+}
+
+func closeAll(listeners ...net.Listener) error {
+	var errs []error
+	for _, l := range listeners {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // check refuses what can only be a mistake on the command line.
@@ -154,10 +184,13 @@ func (p *program) logger(w io.Writer) *slog.Logger {
 }
 
 // greet prints where the hub is and which files its clients need. The first line is for scripts too.
-func greet(w io.Writer, addr, state string, hub *hubsim.Server) error {
+func greet(w io.Writer, l, web net.Listener, state string, hub *hubsim.Server) error {
 	var b strings.Builder
 	line := func(what, name string) { fmt.Fprintf(&b, "  %-9s%s\n", what, filepath.Join(state, name)) }
-	fmt.Fprintf(&b, "hubsim listens on %s\n", addr)
+	fmt.Fprintf(&b, "hubsim listens on %s\n", l.Addr())
+	if web != nil {
+		fmt.Fprintf(&b, "  %-9s%s\n", "https", web.Addr())
+	}
 	line("trust", "ca.pem")
 	line("service", "service.connection-string")
 	line("owner", "owner.connection-string")
