@@ -12,11 +12,9 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	amqp "github.com/Azure/go-amqp"
-	"golang.org/x/sys/unix"
 
 	"iotagent/internal/clock"
 	"iotagent/iothub/sas"
@@ -162,16 +160,6 @@ func (c *Client) transport(ctx context.Context) (net.Conn, error) {
 		return nil, failure("tls", err)
 	}
 	return conn, nil
-}
-
-// giveUpAfter ends a connection whose peer has acknowledged nothing for so long (tcp(7), TCP_USER_TIMEOUT); without it the kernel resends for a quarter of an hour.
-func giveUpAfter(d time.Duration) func(network, address string, c syscall.RawConn) error {
-	return func(_, _ string, c syscall.RawConn) error {
-		return c.Control(func(fd uintptr) {
-			// Best effort: not every kernel has it, and the watchdog notices too.
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
-		})
-	}
 }
 
 // attach makes the links. Settle modes stay unset, for the library then takes the hub's, and fails when it asked for others.

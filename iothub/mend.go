@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// maxInbound bounds what one message from the hub may take in memory: commands are at most 64 KiB and token replies far smaller.
-	maxInbound = 256 << 10
+	// maxInbound bounds what one message from the hub may take in memory: a command is at most 64 KiB, an event that a service reads at most 256 KiB
+	// without the hub's annotations.
+	maxInbound = 512 << 10
 	// maxRange bounds the deliveries that one disposition may name, each of which the library visits.
 	maxRange = 1 << 20
 )

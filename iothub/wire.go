@@ -54,6 +54,12 @@ type watch struct {
 	broken func(error)
 }
 
+// Mend returns conn for use by the AMQP library in another client of IoT Hub: frames from the hub that would end the library's session or the whole
+// process are mended or refused on the way.
+func Mend(conn net.Conn) net.Conn {
+	return newWire(conn, &watch{lost: func(string, *amqp.Error) {}, broken: func(error) {}})
+}
+
 func newWire(conn net.Conn, to *watch) *wire {
 	return &wire{Conn: conn, to: to, sessions: map[uint16]*session{}, remote: map[uint16]*session{}}
 }
@@ -188,7 +194,7 @@ func (w *wire) outbound(frame []byte) {
 		handle, _ = uintField(fields, 1)
 		name := textField(fields, 0)
 		s.outgoing[handle] = name
-		if name == w.to.telemetry {
+		if w.to.gate != nil && name == w.to.telemetry {
 			s.gate, s.telemetry = w.to.gate, name
 			s.gate.change(func() { s.gate.window = s.window; s.gate.frames = s.transfers })
 		}

@@ -6,15 +6,13 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Stamp is one moment. Mono with Boot is always right; Wall is only as good as the wall clock was.
 type Stamp struct {
 	// Boot is the kernel's random id of this boot (/proc/sys/kernel/random/boot_id), or "" where it has none.
 	Boot string
-	// Mono is the time since boot, suspends included (CLOCK_BOOTTIME).
+	// Mono is the time since boot, suspends included (CLOCK_BOOTTIME of Linux; elsewhere since New).
 	Mono time.Duration
 	// Wall is the wall clock, in UTC.
 	Wall time.Time
@@ -41,7 +39,7 @@ func New(now func() time.Time) *Clock {
 	if err != nil {
 		id = nil // not Linux, or no /proc: stamps then carry no boot id
 	}
-	return &Clock{boot: strings.TrimSpace(string(id)), now: now, mono: boottime}
+	return &Clock{boot: strings.TrimSpace(string(id)), now: now, mono: boottime()}
 }
 
 // NewWith returns a clock made of its parts; tests give it a boot id and a monotonic time that is virtual too.
@@ -65,12 +63,4 @@ func (c *Clock) Now() time.Time { return c.now() }
 // more than a lifetime of hardware after it.
 func Plausible(t time.Time) bool {
 	return t.After(Built()) && t.Before(Built().AddDate(50, 0, 0))
-}
-
-func boottime() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		return 0
-	}
-	return time.Duration(ts.Nano())
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/Azure/go-amqp"
 
 	"iotagent/internal/backoff"
+	"iotagent/iothub"
 	"iotagent/iothub/sas"
 )
 
@@ -96,7 +97,7 @@ func (c *Client) open(ctx context.Context, host, addr string, auth amqp.SASLType
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}
-	conn, err := amqp.NewConn(ctx, raw, &amqp.ConnOptions{HostName: host, SASLType: auth})
+	conn, err := amqp.NewConn(ctx, iothub.Mend(raw), &amqp.ConnOptions{HostName: host, SASLType: auth})
 	if err != nil {
 		_ = raw.Close() // the reason is err
 		return nil, fmt.Errorf("open %s: %w", addr, explain(err))
