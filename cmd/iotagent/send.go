@@ -15,7 +15,6 @@ import (
 	"unicode/utf8"
 
 	"iotagent/agent"
-	"iotagent/internal/backoff"
 	"iotagent/internal/cli"
 	"iotagent/outbox"
 )
@@ -150,31 +149,25 @@ func filler(n, size int) []byte {
 // putter queues messages, durable when it returns nil.
 type putter func(ctx context.Context, ms []agent.PutMessage) (ids []string, err error)
 
-// bothBusy is how long send tries when neither the daemon answers nor its lock is free: it is starting or stopping.
-const bothBusy = 5 * time.Second
-
 // openPutter returns a way into the outbox: through the daemon when it runs, directly when it does not.
-func openPutter(ctx context.Context, stateDir string, maxBytes int64) (putter, func() error, error) {
-	deadline := time.Now().Add(bothBusy)
-	for {
+func openPutter(ctx context.Context, stateDir string, maxBytes int64) (put putter, done func() error, err error) {
+	err = untilFree(ctx, func() error {
 		conn, err := dialControl(ctx, stateDir)
 		if err == nil {
-			return daemonPutter(conn), conn.Close, nil
+			put, done = daemonPutter(conn), conn.Close
+			return nil
 		}
 		if !errors.Is(err, errNoDaemon) {
-			return nil, nil, cli.Fail(cli.Failed, err, "run it with sudo, or as a member of the group iotagent")
+			return cli.Fail(cli.Failed, err, "run it with sudo, or as a member of the group iotagent")
 		}
 		q, err := outbox.Open(filepath.Join(stateDir, "outbox"), &outbox.Options{MaxBytes: maxBytes})
-		if err == nil {
-			return directPutter(q), q.Close, nil
+		if err != nil {
+			return err
 		}
-		if !errors.Is(err, outbox.ErrLocked) || time.Now().After(deadline) {
-			return nil, nil, cli.Fail(cli.Failed, err, "")
-		}
-		if err := backoff.Sleep(ctx, 100*time.Millisecond); err != nil {
-			return nil, nil, err
-		}
-	}
+		put, done = directPutter(q), q.Close
+		return nil
+	})
+	return put, done, err
 }
 
 func daemonPutter(conn net.Conn) putter {

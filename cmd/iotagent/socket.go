@@ -10,6 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"iotagent/internal/backoff"
+	"iotagent/internal/cli"
+	"iotagent/outbox"
 )
 
 // daemonFile is daemon.json in the state directory: where the running daemon answers.
@@ -87,6 +91,25 @@ func writeDaemonFile(stateDir, socket string) error {
 		return fmt.Errorf("daemon.json: %w", err)
 	}
 	return nil
+}
+
+// bothBusy is how long a command tries when neither the daemon answers nor its lock is free: it is starting or stopping.
+const bothBusy = 5 * time.Second
+
+// untilFree calls try again for as long as that lasts.
+func untilFree(ctx context.Context, try func() error) error {
+	for deadline := time.Now().Add(bothBusy); ; {
+		err := try()
+		switch {
+		case !errors.Is(err, outbox.ErrLocked):
+			return err
+		case time.Now().After(deadline):
+			return cli.Fail(cli.Failed, err, "an iotagent holds it and does not answer: look for it with ps, or in its log")
+		}
+		if err := backoff.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // errNoDaemon says that nobody answers.

@@ -45,20 +45,31 @@ func (c *statusCommand) Run(ctx context.Context, std cli.IO, path configPath) er
 }
 
 // askStatus asks the daemon, or looks into the outbox of one that does not run.
-func askStatus(ctx context.Context, stateDir string) (*agent.Status, error) {
-	s, err := askDaemon(ctx, stateDir)
-	switch {
-	case errors.Is(err, errNoDaemon):
-		st, err := outbox.Inspect(filepath.Join(stateDir, "outbox"))
-		if err != nil {
-			return nil, cli.Fail(cli.Failed, fmt.Errorf("the daemon is not running, and its outbox: %w", err), "start it: systemctl start iotagent")
+func askStatus(ctx context.Context, stateDir string) (s *agent.Status, err error) {
+	err = untilFree(ctx, func() (err error) {
+		s, err = askDaemon(ctx, stateDir)
+		switch {
+		case errors.Is(err, errNoDaemon):
+			s, err = stoppedStatus(stateDir)
+		case errors.Is(err, fs.ErrPermission):
+			err = cli.Fail(cli.Failed, err, "run it with sudo, or as a member of the group iotagent")
 		}
-		stopped := agent.StoppedStatus(version.String(), clock.New(nil), st)
-		return &stopped, nil
-	case errors.Is(err, fs.ErrPermission):
-		return nil, cli.Fail(cli.Failed, err, "run it with sudo, or as a member of the group iotagent")
-	}
+		return err
+	})
 	return s, err
+}
+
+// stoppedStatus is what the outbox of a daemon that does not run tells.
+func stoppedStatus(stateDir string) (*agent.Status, error) {
+	st, err := outbox.Inspect(filepath.Join(stateDir, "outbox"))
+	switch {
+	case errors.Is(err, outbox.ErrLocked):
+		return nil, err
+	case err != nil:
+		return nil, cli.Fail(cli.Failed, fmt.Errorf("the daemon is not running, and its outbox: %w", err), "start it: systemctl start iotagent")
+	}
+	s := agent.StoppedStatus(version.String(), clock.New(nil), st)
+	return &s, nil
 }
 
 // askDaemon returns the running daemon's status; its error wraps errNoDaemon when there is none.

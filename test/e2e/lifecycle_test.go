@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"iotagent/hubsim"
 )
 
@@ -157,4 +159,36 @@ func TestControlSocket(t *testing.T) {
 			}
 		})
 	}
+}
+
+// While a daemon starts or stops, it holds the outbox and does not answer: status and send wait for one or the other.
+func TestBusyOutbox(t *testing.T) {
+	t.Parallel()
+	b := gateway(t, newHub(t, hubsim.Options{}), settings{})
+	b.do(0, "", "send", "--body", "first")
+	lock, err := os.Open(filepath.Join(b.state, "outbox"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Close() }() // a lock, nothing written
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	ask, send := b.iotagent(nil, "status"), b.iotagent(nil, "send", "--body", "second")
+	b.do(1, "", "run", "--until-drained") // waits for a second, the other two for five
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []*process{ask, send} {
+		if status := p.wait(); status != 0 {
+			t.Errorf("%s: status %d", p.name, status)
+		}
+	}
+	if s := b.status(); s.queued() != 2 {
+		t.Errorf("%d messages queued", s.queued())
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	b.do(1, "", "status").mentions("in use by another process", "does not answer")
 }
