@@ -63,6 +63,9 @@ func (c *sendCommand) sendAll(ctx context.Context, std cli.IO, put putter) (n in
 			return nil
 		}
 		ids, err := put(ctx, chunk)
+		if err != nil && len(ids) > 0 {
+			return fmt.Errorf("%d more are in memory only, and lost if the daemon ends before the hub has them: %w", len(ids), err)
+		}
 		if err != nil {
 			return err
 		}
@@ -146,7 +149,7 @@ func filler(n, size int) []byte {
 	return []byte(strings.Repeat("x", max(size, 0)))
 }
 
-// putter queues messages, durable when it returns nil.
+// putter queues messages, durable when it returns nil; ids with an error are of messages that are only in memory.
 type putter func(ctx context.Context, ms []agent.PutMessage) (ids []string, err error)
 
 // openPutter returns a way into the outbox: through the daemon when it runs, directly when it does not.
@@ -173,10 +176,10 @@ func openPutter(ctx context.Context, stateDir string, maxBytes int64) (put putte
 func daemonPutter(conn net.Conn) putter {
 	return func(ctx context.Context, ms []agent.PutMessage) ([]string, error) {
 		a, err := agent.Ask(ctx, conn, agent.Request{Op: "put", Messages: ms})
-		if err != nil {
+		if a == nil {
 			return nil, err
 		}
-		return a.IDs, nil
+		return a.IDs, err
 	}
 }
 

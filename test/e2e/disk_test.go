@@ -61,7 +61,7 @@ func TestFullDisk(t *testing.T) {
 
 	filler := fill(t, dir)
 	failed := b.do(1, "", "send", "--count", "400", "--size", "1500", "--lane", "bulk")
-	failed.mentions("not on disk yet", "no space left on device")
+	failed.mentions("0 messages queued, then: 400 more are in memory only", "not on disk yet", "no space left on device")
 	s := b.becomes("that the disk fails", func(s status) bool { return s.Outbox.Degraded != "" })
 	if !strings.Contains(s.Outbox.Degraded, "no space left") || s.Outbox.RAMOnly == 0 {
 		t.Errorf("status: %+v", s.Outbox)
