@@ -123,6 +123,6 @@ fuzz: ## Every fuzz function for FUZZTIME each (PKG=./config/... for some of the
 .PHONY: golden
 golden: ## Rewrite the golden files from what the programs print now; read the diff before committing
 	@for pkg in $$(go list -f '{{range .TestGoFiles}}{{$$.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$$.Dir}}/{{.}}{{"\n"}}{{end}}' ./... \
-		| xargs grep -lE 'flag\.Bool\("update"' | xargs -rn1 dirname | sort -u); do \
+		| xargs grep -lE 'flag\.Bool\("update"|golden\.Update\(' | xargs -rn1 dirname | sort -u); do \
 		go test "$$pkg" -update; \
 	done

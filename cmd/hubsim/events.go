@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"iotagent/hubsim"
 )
@@ -20,6 +21,9 @@ func openEvents(path string, stdout io.Writer, fail context.CancelCauseFunc) (fu
 		return nil, closer, nil
 	case "-":
 	default:
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil { // it may be the state directory, which is not there yet
+			return nil, nil, fmt.Errorf("--events: %w", err)
+		}
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
 			return nil, nil, fmt.Errorf("--events: %w", err)
