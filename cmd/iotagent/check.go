@@ -47,7 +47,7 @@ func (c *checkCommand) Run(ctx context.Context, std cli.IO, path configPath) err
 	}
 	cr, err := f.Hub.Credentials(configOptions())
 	if err != nil {
-		return cli.Fail(cli.Config, err, "")
+		return cli.Mistakes(err, "")
 	}
 	result := &checked{
 		File: f.Path, Hub: cr.Host, Device: cr.DeviceID, Auth: cr.Auth, StateDir: f.Agent.StateDir,

@@ -32,11 +32,11 @@ func (p configPath) load() (*config.File, error) {
 	f, err := config.Load(string(p), configOptions())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, cli.Fail(cli.Config, err, "write it, or name another with --config; an example lies in /usr/share/doc/iotagent/examples")
+		return nil, cli.Mistakes(err, "write it, or name another with --config; an example lies in /usr/share/doc/iotagent/examples")
 	case errors.Is(err, fs.ErrPermission):
-		return nil, cli.Fail(cli.Config, err, "run it with sudo, or as a member of the group iotagent")
+		return nil, cli.Mistakes(err, "run it with sudo, or as a member of the group iotagent")
 	case err != nil:
-		return nil, cli.Fail(cli.Config, err, fmt.Sprintf("mend the file, then: iotagent --config %s check", p))
+		return nil, cli.Mistakes(err, fmt.Sprintf("mend the file, then: iotagent --config %s check", p))
 	}
 	return f, nil
 }

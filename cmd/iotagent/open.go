@@ -80,7 +80,7 @@ type dialFunc func(ctx context.Context) (*iothub.Client, error)
 func dialer(f *config.File, telemetryOnly bool, log *slog.Logger) (dialFunc, error) {
 	cr, err := f.Hub.Credentials(configOptions())
 	if err != nil {
-		return nil, cli.Fail(cli.Config, err, "")
+		return nil, cli.Mistakes(err, "")
 	}
 	o := iothub.Options{
 		Host: cr.Host, Gateway: cr.Gateway, Port: cr.Port, DeviceID: cr.DeviceID, ModuleID: cr.ModuleID,

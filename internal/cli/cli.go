@@ -33,6 +33,8 @@ type Error struct {
 	Hint string
 	// Err is what is printed.
 	Err error
+	// Bare leaves the program's name out: each line of Err begins with file:line:column, which editors jump to.
+	Bare bool
 }
 
 // Error returns the text of Err.
@@ -47,6 +49,14 @@ func Fail(status int, err error, hint string) error {
 		return nil
 	}
 	return &Error{Status: status, Hint: hint, Err: err}
+}
+
+// Mistakes wraps what is wrong with a configuration, a line each that begins with the place; nil stays nil.
+func Mistakes(err error, hint string) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Status: Config, Hint: hint, Err: err, Bare: true}
 }
 
 // Name is the program's.
@@ -83,20 +93,23 @@ func Run(ctx context.Context, name, description string, args []string, model any
 	return report(std.Err, name, command.Run())
 }
 
-// report prints err as `name: …` and `hint: …`, and returns its exit status. Several lines of an error stay several lines.
+// report prints err as `name: …`, bare where it names its own place, and `hint: …`, and returns its exit status. Several lines of an error stay several lines.
 func report(w io.Writer, name string, err error) int {
 	if err == nil {
 		return OK
 	}
-	status, hint := Failed, ""
+	status, hint, prefix := Failed, "", name+": "
 	if e, ok := errors.AsType[*Error](err); ok {
 		hint = e.Hint
 		if e.Status != 0 {
 			status = e.Status
 		}
+		if e.Bare {
+			prefix = ""
+		}
 	}
 	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
-		fmt.Fprintf(w, "%s: %s\n", name, line)
+		fmt.Fprintf(w, "%s%s\n", prefix, line)
 	}
 	if hint != "" {
 		fmt.Fprintf(w, "hint: %s\n", hint)
