@@ -17,7 +17,7 @@ import (
 const binaries = "IOTAGENT_INTEROP_BINARIES"
 
 // patience bounds every wait for something that must happen: far longer than it takes.
-const patience = 60 * time.Second
+const patience = 30 * time.Second
 
 func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 

@@ -316,3 +316,37 @@ func TestPoisonHoldsNothingUp(t *testing.T) {
 	h.checkTelemetry(want)
 	h.quiet()
 }
+
+// A token in SASL PLAIN is one that another implementation accepts, too; a wrong key is told from a network that is down.
+func TestPlainAndWrongKey(t *testing.T) {
+	t.Parallel()
+	h := newRheaHub(t, nil)
+	config := h.agent(t, "")
+	toml, err := os.ReadFile(config[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write(t, "iotagent.toml", strings.Replace(string(toml), "[hub]", "[hub]\nauth = \"sas-plain\"", 1))
+	want := h.backlog(t, config, 20)
+	if drain := program(t, "iotagent", append(config, "run", "--until-drained")...); drain.wait() != 0 {
+		t.Fatal("not drained")
+	}
+	h.checkTelemetry(want)
+	if plain := h.events("plain"); len(plain) != 1 || plain[0].User != device+"@sas.localhost" || plain[0].Status != 200 {
+		t.Errorf("SASL PLAIN: %+v", plain)
+	}
+
+	secret, err := os.ReadFile(h.path("device"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, after, _ := strings.Cut(string(secret), "SharedAccessKey=")
+	_, rest, _ := strings.Cut(after, ";")
+	h.write(t, "device", before+"SharedAccessKey="+newKey()+";"+rest)
+	h.write(t, "iotagent.toml", string(toml))
+	probe := program(t, "iotagent", append(config, "check", "--probe")...)
+	if status := probe.wait(); status != 1 || !strings.Contains(probe.stderr()+strings.Join(probe.all(), "\n"), "invalid signature") {
+		t.Errorf("status %d\n%s\n%s", status, strings.Join(probe.all(), "\n"), probe.stderr())
+	}
+	h.quiet()
+}

@@ -5,7 +5,7 @@
 //   node hub.js CONFIG      CONFIG: JSON {hostname, key, cert, devices: {id: key}, policies: {name: key}, at: {…}}
 //
 // It says what happens as JSON, one object a line, on standard output, and takes orders as JSON, one a line, on standard input:
-//   {"drop":true}  {"close":[condition,text]}  {"detach":[address,condition,text]}  {"settle":true}  {"at":{…}}  {"command":{device,id,body,properties}}
+//   {"drop":true}  {"close":[condition,text]}  {"detach":[address,condition,text]}  {"settle":true}  {"at":{…}}  {"command":{device,id,body,properties,expires}}
 // `at` tells what to do with the N-th telemetry delivery (a batch is one), each field optional:
 //   {"120":{"outcome":"accept"|"lose"|"release"|"modify"|["reject",condition,text], "hold":true, "then":"drop"|["close",…]|["detach",…]}}
 // "lose" stores the message and never says so; "hold" keeps this and every later settlement back until the order "settle" or the connection's end.
@@ -21,7 +21,7 @@ let faults = config.at || {};
 let deliveries = 0;
 let sequence = 0;
 let connections = 0;
-const live = new Set();
+const live = new Set(); // peers: one for each connection
 const devices = new Map(Object.keys(config.devices).map((id) => [id, { id, queue: [], link: null, unsettled: new Map() }]));
 const feedback = { queue: [], link: null, unsettled: new Map() };
 
@@ -107,8 +107,7 @@ const pumpFeedback = () => pump(feedback, (record) => ({
 }));
 
 function enqueue(device, message) {
-  const item = { message, sequence: ++sequence, enqueued: Date.now(), count: 0 };
-  device.queue.push(item);
+  device.queue.push({ message, sequence: ++sequence, enqueued: Date.now(), count: 0 });
   pumpCommands(device);
 }
 
@@ -116,9 +115,8 @@ function enqueue(device, message) {
 function commandSettled(outcome, { sender, delivery }) {
   const device = devices.get(sender.device);
   const item = device && device.unsettled.get(delivery);
-  if (!item) return;
-  device.unsettled.delete(delivery);
-  const reason = (delivery.remote_state && delivery.remote_state.error) || {};
+  if (!item || !device.unsettled.delete(delivery)) return;
+  const reason = delivery.remote_state.error || {};
   say('command', { id: item.message.message_id, outcome, settled: delivery.remote_settled, condition: reason.condition, reason: reason.description, count: item.count });
   if (outcome === 'released' || outcome === 'modified') {
     device.queue.unshift(item);
@@ -191,8 +189,9 @@ function commandFrom(peer, { message, delivery }) {
 
 // nodes are the addresses: which way the link goes, what token it needs, and what is done with it.
 function nodeFor(address, isReceiver) {
-  const path = address.replace(/^amqps:\/\/[^/]+/, '').replace(/^\//, '').toLowerCase();
-  const device = /^\/?(?:amqps:\/\/[^/]+\/)?devices\/([^/]+)\//i.exec(address.replace(/^amqps:\/\/[^/]+/, ''));
+  const rest = address.replace(/^amqps:\/\/[^/]+/, '').replace(/^\//, '');
+  const path = rest.toLowerCase();
+  const device = /^devices\/([^/]+)\//i.exec(rest);
   const id = device && decodeURIComponent(device[1]);
   if (path === '$cbs') return { name: 'cbs', needs: null };
   if (id && isReceiver && /\/messages\/events\/?$/.test(path)) return { name: 'telemetry', needs: `${config.hostname}/devices/${id}`, device: id };
@@ -210,8 +209,7 @@ function opened({ connection, receiver, sender }) {
   if (!node) return link.close(error(['amqp:not-found', `no node ${address}`]));
   if (node.needs && !peer.claims.has(node.needs)) return link.close(error(['amqp:unauthorized-access', `no token for ${node.needs}`]));
   Object.assign(link, { node: node.name, device: node.device, address });
-  if (receiver) receiver.set_target({ address });
-  else sender.set_source({ address });
+  (receiver ? receiver.set_target : sender.set_source).call(link, { address });
   if (node.name === 'cbs' && sender) peer.cbs.link = sender;
   if (node.name === 'feedback') feedback.link = sender;
   if (node.name === 'commands') devices.get(node.device).link = sender;
@@ -219,7 +217,6 @@ function opened({ connection, receiver, sender }) {
 }
 
 function gone(peer) {
-  if (peer.gone) return;
   peer.gone = true;
   live.delete(peer);
   unlink(feedback, feedback.link && feedback.link.connection === peer.connection ? feedback.link : undefined);
@@ -237,7 +234,7 @@ hub.sasl_server_mechanisms.enable_plain((user, password) => {
 hub.on('connection_open', ({ connection }) => {
   const peer = { n: ++connections, connection, claims: new Set(), outcomes: [], held: null, cbs: { queue: [], unsettled: new Map(), link: null } };
   connection.peer = peer;
-  const plain = (connection.sasl_transport && connection.sasl_transport.username) || '';
+  const plain = (connection.sasl_transport.selected || {}).username || '';
   const service = /^.+@sas\.root\.(.+)$/.exec(plain);
   const device = /^(.+)@sas\.(.+)$/.exec(plain);
   if (service) peer.claims.add(config.hostname);
@@ -264,7 +261,7 @@ hub.on('settled', ({ sender, delivery }) => {
   const record = feedback.unsettled.get(delivery);
   feedback.unsettled.delete(delivery);
   const outcome = delivery.remote_state ? delivery.remote_state.constructor.composite_type : 'none';
-  say('feedback', { id: record.originalMessageId, status: record.statusCode, outcome });
+  say('feedback', { id: record.originalMessageId, code: record.statusCode, outcome });
   if (outcome === 'released') feedback.queue.unshift(record);
 });
 hub.on('sender_close', ({ sender }) => {
@@ -280,7 +277,10 @@ hub.on('protocol_error', (err) => complain(`protocol error: ${err}`));
 readline.createInterface({ input: process.stdin }).on('line', (line) => {
   const order = JSON.parse(line);
   if (order.at) faults = order.at;
-  if (order.command) enqueue(devices.get(order.command.device), { message_id: order.command.id, application_properties: order.command.properties, body: rhea.message.data_section(Buffer.from(order.command.body || '')) });
+  if (order.command) {
+    const { device, id, body, properties, expires } = order.command;
+    enqueue(devices.get(device), { message_id: id, absolute_expiry_time: expires, application_properties: properties, body: rhea.message.data_section(Buffer.from(body || '')) });
+  }
   for (const peer of live) {
     if (order.drop) disturb(peer, null, ['drop']);
     if (order.close) disturb(peer, null, ['close', ...order.close]);
