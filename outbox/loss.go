@@ -30,13 +30,18 @@ func (s *salvager) losses(acked func(key) bool) ([]loss, error) {
 		return s.unknown(), nil
 	}
 	err := s.out.view(func(tx *bbolt.Tx) error {
+		used := false
 		for i := range s.st.lane {
 			lane := Lane(i)
 			holes, fine := s.holes(tx, lane, acked)
 			out = append(out, s.declare(lane, holes, fine)...)
-			if s.stale && s.hidden > 0 && s.old.lane[i].tail > 0 {
+			if s.stale && s.hidden > 0 && s.st.lane[i].tail > 0 {
+				used = true
 				out = append(out, s.newest(lane))
 			}
+		}
+		if s.stale && s.hidden > 0 && !used { // the first commit of all, with nothing left of it
+			out = append(out, s.newest(Normal))
 		}
 		return nil
 	})
