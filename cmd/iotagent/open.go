@@ -25,7 +25,7 @@ const maxEnvelope = 272 << 10
 func openOutbox(f *config.File, log *slog.Logger) (*outbox.Outbox, error) {
 	dir := filepath.Join(f.Agent.StateDir, "outbox")
 	q, err := outbox.Open(dir, &outbox.Options{
-		MaxBytes: f.Outbox.MaxBytes.N, MaxLoss: f.Outbox.MaxLoss.Duration, MaxMessage: maxEnvelope, Logger: log,
+		MaxBytes: f.Outbox.MaxBytes.N, MaxLoss: f.Outbox.MaxLoss.Duration, MaxMessage: maxEnvelope, LockWait: bothBusy, Logger: log,
 	})
 	switch {
 	case errors.Is(err, outbox.ErrLocked):
