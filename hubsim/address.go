@@ -17,7 +17,9 @@ const (
 	nodeFeedback         // a service receives feedback here
 	nodeEvents           // a service receives telemetry here, after a redirect
 	nodeManagement       // request and response about partitions, after a redirect
-	nodeUnsupported      // known to IoT Hub and not built here: twin, methods, file notifications
+	nodeTwin             // a device asks for its twin, reports, and hears of changes; both directions
+	nodeMethods          // a device receives direct methods and answers them; both directions
+	nodeUnsupported      // known to IoT Hub and not built here: file notifications
 )
 
 // address is what a link's address means.
@@ -76,8 +78,10 @@ func deviceAddress(segs []string) address {
 		a.node = nodeTelemetry
 	case "messages/devicebound":
 		a.node = nodeCommands
-	case "twin", "methods/devicebound":
-		a.node = nodeUnsupported
+	case "twin":
+		a.node = nodeTwin
+	case "methods/devicebound":
+		a.node = nodeMethods
 	}
 	return a
 }

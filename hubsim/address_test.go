@@ -18,7 +18,7 @@ func TestParseAddress(t *testing.T) {
 		"amqps://h.example/devices/a%40b%25/messages/devicebound":     {node: nodeCommands, device: "a@b%"},
 		"/devices/50%/messages/events":                                {node: nodeTelemetry, device: "50%"},
 		"/devices/d/modules/m/messages/events":                        {node: nodeTelemetry, device: "d", module: "m"},
-		"/devices/d/twin":                                             {node: nodeUnsupported, device: "d"},
+		"/devices/d/twin":                                             {node: nodeTwin, device: "d"},
 		"/messages/deviceBound":                                       {node: nodeSend},
 		"messages/serviceBound/feedback":                              {node: nodeFeedback},
 		"messages/events":                                             {node: nodeEvents, redirect: true},

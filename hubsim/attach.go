@@ -31,7 +31,7 @@ func (c *conn) attachLocked(wire *amqpd.Link) *amqpd.Error {
 		wire.GrantCredit(requestCredit)
 	case nodeSend:
 		wire.GrantCredit(telemetryCredit)
-	case nodeTelemetry, nodeCommands:
+	case nodeTelemetry, nodeCommands, nodeTwin, nodeMethods:
 		s.claimDeviceLocked(l)
 	case nodeEvents:
 		if err := s.openEventsLocked(l); err != nil {
@@ -39,8 +39,12 @@ func (c *conn) attachLocked(wire *amqpd.Link) *amqpd.Error {
 		}
 	case nodeFeedback, nodeUnknown, nodeUnsupported:
 	}
-	if l.addr.node == nodeTelemetry {
+	switch l.addr.node {
+	case nodeTelemetry:
 		wire.GrantCredit(s.faults.telemetryCredit)
+	case nodeTwin, nodeMethods:
+		wire.GrantCredit(telemetryCredit)
+	default:
 	}
 	if l.addr.node == nodeCommands && s.opts.CommandsSecond {
 		wire.RcvSettleMode = amqpd.RcvSecond
@@ -71,7 +75,7 @@ func (c *conn) checkLocked(l *link) *amqpd.Error {
 		if !l.receives() {
 			return fail(condNotAllowed, 400003, "Nothing can be sent to %q.", l.wire.Address())
 		}
-	case nodeCBS, nodeManagement:
+	case nodeCBS, nodeManagement, nodeTwin, nodeMethods:
 	}
 	if !c.allowedLocked(a) {
 		return fail(condUnauthorized, 401002, "No token on this connection opens %q.", l.wire.Address())
@@ -102,7 +106,7 @@ func (s *Server) claimDeviceLocked(l *link) {
 	}
 	d.lastActivity = s.opts.Now()
 	for o := range l.conn.links {
-		if o.addr.identity() != d.key() || o.addr.node != l.addr.node {
+		if o.addr.identity() != d.key() || o.addr.node != l.addr.node || o.wire.Role != l.wire.Role {
 			continue
 		}
 		if o.addr.node == nodeCommands {
@@ -154,11 +158,15 @@ func (s *Server) pumpLocked(l *link) {
 		return
 	}
 	switch l.addr.node {
-	case nodeCBS, nodeManagement:
-		l.conn.flushRepliesLocked(l.addr.node)
+	case nodeCBS, nodeManagement, nodeTwin:
+		l.conn.flushRepliesLocked(l.place())
 	case nodeCommands:
 		if d := s.devices[l.addr.identity()]; d != nil {
 			s.pumpCommandsLocked(d)
+		}
+	case nodeMethods:
+		if d := s.devices[l.addr.identity()]; d != nil {
+			s.pumpCallsLocked(d)
 		}
 	case nodeFeedback:
 		s.pumpFeedbackLocked()

@@ -95,7 +95,7 @@ func (s *Server) ownResource(resource string) (string, bool) {
 // allows reports whether a grant opens an address at a time; the events side is open to every policy that may read telemetry.
 func (g *grant) allows(a address) bool {
 	switch a.node {
-	case nodeTelemetry, nodeCommands, nodeUnsupported:
+	case nodeTelemetry, nodeCommands, nodeTwin, nodeMethods:
 		if g.rights&deviceConnect == 0 {
 			return false
 		}
@@ -109,7 +109,7 @@ func (g *grant) allows(a address) bool {
 		return g.rights&serviceConnect != 0 && g.resource == ""
 	case nodeCBS:
 		return true
-	case nodeUnknown:
+	case nodeUnknown, nodeUnsupported:
 	}
 	return false
 }

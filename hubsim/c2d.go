@@ -27,6 +27,7 @@ func (s *Server) addDeviceLocked(d *device) {
 			s.noteLocked()
 		},
 	}
+	d.twin = newTwin(s.opts.Now())
 	s.devices[d.key()] = d
 }
 

@@ -12,6 +12,9 @@ import (
 // maxTokens is how many identities may be authenticated on one connection.
 const maxTokens = 1000
 
+// maxReplies is how many answers wait for a client that asks and does not listen; the oldest goes.
+const maxReplies = 1000
+
 // reply is an answer that waits for credit on the client's receiver.
 type reply struct {
 	to      string // the request's reply-to
@@ -78,23 +81,28 @@ func (c *conn) replyLocked(at node, request *amqp.Message, status int32, text st
 	if value == nil {
 		answer.Value = amqp.Null{}
 	}
-	r := reply{}
+	var to string
 	if p := request.Properties; p != nil {
 		answer.Properties.CorrelationID = p.MessageID
-		r.to = deref(p.ReplyTo)
+		to = deref(p.ReplyTo)
 	}
-	payload, err := encodeMessage(answer)
+	c.queueLocked(place{node: at}, to, answer)
+}
+
+// queueLocked sends a message to the client's receiver at a place, now or when that has credit.
+func (c *conn) queueLocked(at place, to string, m *amqp.Message) {
+	payload, err := encodeMessage(m)
 	if err != nil {
 		c.s.opts.Logger.Warn("reply cannot be encoded", "error", err)
 		return
 	}
-	r.payload = payload
-	c.replies[at] = append(c.replies[at], r)
+	waiting := append(c.replies[at], reply{to, payload})
+	c.replies[at] = waiting[max(0, len(waiting)-maxReplies):]
 	c.flushRepliesLocked(at)
 }
 
 // flushRepliesLocked sends the answers that a receiver has credit for. A client may send its request before its receiver is attached.
-func (c *conn) flushRepliesLocked(at node) {
+func (c *conn) flushRepliesLocked(at place) {
 	c.replies[at] = slices.DeleteFunc(c.replies[at], func(r reply) bool {
 		l := c.receiverLocked(at, r.to)
 		if l == nil || l.wire.Credit() == 0 {
@@ -106,10 +114,10 @@ func (c *conn) flushRepliesLocked(at node) {
 }
 
 // receiverLocked returns the receiver whose target is the reply address or, as most clients name none, the newest one.
-func (c *conn) receiverLocked(at node, to string) *link {
+func (c *conn) receiverLocked(at place, to string) *link {
 	var newest *link
 	for l := range c.links {
-		if l.addr.node != at || !l.receives() {
+		if l.place() != at || !l.receives() {
 			continue
 		}
 		if to != "" && l.wire.Target != nil && l.wire.Target.Address == to {

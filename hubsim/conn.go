@@ -16,7 +16,13 @@ type conn struct {
 	grants map[string]*grant // by identity or resource
 	links  map[*link]bool
 	// replies wait here until the client's receiver at that node has credit.
-	replies map[node][]reply
+	replies map[place][]reply
+}
+
+// place is a node that answers requests; a device's is its own.
+type place struct {
+	node     node
+	identity string // "" for the hub's
 }
 
 // link is one attached link.
@@ -28,7 +34,11 @@ type link struct {
 	// Of a partition receiver: where it stands, and its rank.
 	next  int64
 	epoch *int64
+	// Of a twin's sender: whether it has asked for changes of the desired properties.
+	subscribed bool
 }
+
+func (l *link) place() place { return place{l.addr.node, l.addr.identity()} }
 
 func (l *link) receives() bool { return l.wire.Role == amqpd.ClientReceives }
 
@@ -61,7 +71,7 @@ func (h *handler) Opened(wire *amqpd.Conn) error {
 	if h.s.closed {
 		return &amqpd.Error{Condition: condForced, Description: "hub is closing"}
 	}
-	c := &conn{s: h.s, wire: wire, grants: map[string]*grant{}, links: map[*link]bool{}, replies: map[node][]reply{}}
+	c := &conn{s: h.s, wire: wire, grants: map[string]*grant{}, links: map[*link]bool{}, replies: map[place][]reply{}}
 	wire.SetValue(c)
 	h.s.conns[c] = true
 	if g, ok := wire.Identity().(*grant); ok {
@@ -106,6 +116,10 @@ func (h *handler) Message(wire *amqpd.Link, d *amqpd.Incoming) {
 		h.s.telemetryLocked(l, d)
 	case nodeSend:
 		h.s.serviceSendLocked(d)
+	case nodeTwin:
+		h.s.twinRequestLocked(l, d)
+	case nodeMethods:
+		h.s.methodResponseLocked(l, d)
 	default:
 		d.Settle(rejected(condNotAllowed, "nothing can be sent here"))
 	}
@@ -183,6 +197,9 @@ func (h *handler) Closed(wire *amqpd.Conn, _ error) {
 // forgetLocked takes a link out of every list; it may be called twice.
 func (s *Server) forgetLocked(l *link) {
 	delete(l.conn.links, l)
+	if l.receives() { // what waits was for this one
+		delete(l.conn.replies, l.place())
+	}
 	for _, p := range s.partitions {
 		delete(p.readers, l)
 	}

@@ -46,7 +46,10 @@ type device struct {
 	keys       [2]sas.Key // primary, secondary
 	disabled   bool
 	commands   *queue
-	conn       *conn // the one connection that may have its links
+	twin       *twin
+	conn       *conn          // the one connection that may have its links
+	calls      []*pendingCall // methods that wait for credit
+	model      string         // what the device says it is: a DTDL model id
 
 	// What the registry tells about it besides.
 	etag          string

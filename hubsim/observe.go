@@ -85,7 +85,8 @@ func (s *Server) Connections() int {
 }
 
 // Links returns the addresses of the attached links of a device, or of a module as "DEVICE/MODULE", sorted: its path ("/devices/ID",
-// "/devices/ID/modules/MODULE") and "/messages/devicebound" or "/messages/events".
+// "/devices/ID/modules/MODULE") and "/messages/devicebound", "/messages/events", "/methods/devicebound" or "/twin", the last two once for each
+// direction.
 func (s *Server) Links(id string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,6 +103,10 @@ func (s *Server) Links(id string) []string {
 				all = append(all, d.path()+"/messages/events")
 			case l.addr.node == nodeCommands:
 				all = append(all, d.path()+"/messages/devicebound")
+			case l.addr.node == nodeTwin:
+				all = append(all, d.path()+"/twin")
+			case l.addr.node == nodeMethods:
+				all = append(all, d.path()+"/methods/devicebound")
 			}
 		}
 	}

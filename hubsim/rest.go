@@ -22,17 +22,25 @@ func (s *Server) routes() http.Handler {
 		need right
 		serve
 	}{
-		"GET /devices":                       {registryRead, s.listDevices},
-		"GET /devices/{id}":                  {registryRead, s.getDevice},
-		"PUT /devices/{id}":                  {registryWrite, s.putDevice},
-		"DELETE /devices/{id}":               {registryWrite, s.deleteDevice},
-		"GET /devices/{id}/modules":          {registryRead, s.listModules},
-		"GET /devices/{id}/modules/{mid}":    {registryRead, s.getDevice},
-		"PUT /devices/{id}/modules/{mid}":    {registryWrite, s.putDevice},
-		"DELETE /devices/{id}/modules/{mid}": {registryWrite, s.deleteDevice},
-		"DELETE /devices/{id}/commands":      {serviceConnect, s.deleteCommands},
-		"GET /statistics/devices":            {registryRead, s.getStatistics},
-		"GET /statistics/service":            {serviceConnect, s.getServiceStatistics},
+		"GET /devices":                           {registryRead, s.listDevices},
+		"GET /devices/{id}":                      {registryRead, s.getDevice},
+		"PUT /devices/{id}":                      {registryWrite, s.putDevice},
+		"DELETE /devices/{id}":                   {registryWrite, s.deleteDevice},
+		"GET /devices/{id}/modules":              {registryRead, s.listModules},
+		"GET /devices/{id}/modules/{mid}":        {registryRead, s.getDevice},
+		"PUT /devices/{id}/modules/{mid}":        {registryWrite, s.putDevice},
+		"DELETE /devices/{id}/modules/{mid}":     {registryWrite, s.deleteDevice},
+		"DELETE /devices/{id}/commands":          {serviceConnect, s.deleteCommands},
+		"GET /twins/{id}":                        {serviceConnect, s.getTwin},
+		"PATCH /twins/{id}":                      {serviceConnect, s.patchTwin},
+		"PUT /twins/{id}":                        {serviceConnect, s.putTwin},
+		"POST /twins/{id}/methods":               {serviceConnect, s.postMethod},
+		"GET /twins/{id}/modules/{mid}":          {serviceConnect, s.getTwin},
+		"PATCH /twins/{id}/modules/{mid}":        {serviceConnect, s.patchTwin},
+		"PUT /twins/{id}/modules/{mid}":          {serviceConnect, s.putTwin},
+		"POST /twins/{id}/modules/{mid}/methods": {serviceConnect, s.postMethod},
+		"GET /statistics/devices":                {registryRead, s.getStatistics},
+		"GET /statistics/service":                {serviceConnect, s.getServiceStatistics},
 	} {
 		mux.Handle(pattern, s.endpoint(e.need, e.serve))
 	}

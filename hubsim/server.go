@@ -25,7 +25,7 @@ type Options struct {
 	Partitions int
 	// Retention is how many events each partition keeps; default 10 000.
 	Retention int
-	// StateDir keeps identities and keys over restarts; "" keeps nothing. Queued commands and events are always in memory only.
+	// StateDir keeps identities and keys over restarts; "" keeps nothing. Queued commands, twins and events are always in memory only.
 	StateDir string
 	// Now is the hub's wall clock, for token expiry and times in data; default time.Now. Timers run on package time all the same.
 	Now func() time.Time
@@ -46,6 +46,8 @@ type Options struct {
 	CountLockLoss bool
 	// CommandsSecond forces receiver settle mode second on command links; false lets the device choose.
 	CommandsSecond bool
+	// MethodStringIDs gives method requests a string as correlation-id, as IoT Edge's hub does; false gives a uuid, as IoT Hub does.
+	MethodStringIDs bool
 
 	// FeedbackDelay and FeedbackBatch say when feedback records are sent: after so long or so many; default 15 s and 64.
 	FeedbackDelay time.Duration
@@ -116,6 +118,7 @@ type Server struct {
 	accepted   int64  // telemetry messages so far
 	attached   uint64 // links so far
 	feedback   *feedback
+	calls      map[any]*pendingCall // methods that wait for an answer, by correlation-id
 	conns      map[*conn]bool
 	sockets    map[net.Conn]context.CancelFunc
 	listeners  map[net.Listener]bool
@@ -131,7 +134,7 @@ var ErrClosed = errors.New("hub is closed")
 func New(o *Options) (*Server, error) {
 	s := &Server{
 		opts:    o.withDefaults(),
-		devices: map[string]*device{}, conns: map[*conn]bool{},
+		devices: map[string]*device{}, calls: map[any]*pendingCall{}, conns: map[*conn]bool{},
 		sockets: map[net.Conn]context.CancelFunc{}, listeners: map[net.Listener]bool{},
 	}
 	if s.opts.Partitions < 1 || s.opts.Partitions > 128 {

@@ -95,6 +95,7 @@ func (s *Server) storeLocked(d *device, l *link, m *amqp.Message) {
 	e := newEvent(m, d, l.conn.authMethodLocked(l.addr), s.opts.Now())
 	if model := l.wire.Properties.String("com.microsoft:model-id"); model != "" {
 		e.message.Annotations["dt-dataschema"] = model
+		d.model = model
 	}
 	s.accepted++
 	e.nth = s.accepted

@@ -182,7 +182,7 @@ func TestAttachIsRefused(t *testing.T) {
 	if _, err := b.AddDevice("pi-18"); err != nil {
 		t.Fatal(err)
 	}
-	bare, device, gateway := b.connect(nil), b.connectDevice(), b.connect(nil)
+	bare, device, gateway, service := b.connect(nil), b.connectDevice(), b.connect(nil), b.connectService()
 	gateway.authorize(b.policyToken("device", time.Hour))
 	for name, tc := range map[string]struct {
 		client    *client
@@ -197,7 +197,7 @@ func TestAttachIsRefused(t *testing.T) {
 		"feedback as a device":  {device, "/messages/serviceBound/feedback", false, amqp.ErrCondNotAllowed},
 		"unknown":               {device, "/devices/pi-17/other", false, amqp.ErrCondNotFound},
 		"wrong direction":       {device, eventsAddress, true, amqp.ErrCondNotAllowed},
-		"not built yet":         {device, "/devices/pi-17/twin", false, amqp.ErrCondNotImplemented},
+		"not built yet":         {service, "/messages/serviceBound/filenotifications", true, amqp.ErrCondNotImplemented},
 		"module, unknown":       {gateway, "/devices/pi-17/modules/m/messages/events", false, amqp.ErrCondNotFound},
 		"device, unknown":       {gateway, "/devices/pi-19/messages/events", false, amqp.ErrCondNotFound},
 		"telemetry of a device": {device, "/messages/events/ConsumerGroups/$Default/Partitions/0", true, amqp.ErrCondUnauthorizedAccess},
