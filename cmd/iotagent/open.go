@@ -22,10 +22,11 @@ import (
 // maxEnvelope is the largest message that IoT Hub takes and what the agent keeps beside it.
 const maxEnvelope = 272 << 10
 
-func openOutbox(f *config.File, log *slog.Logger) (*outbox.Outbox, error) {
+// openOutbox opens the queue; lockWait is how long another process may still hold it, 0 for the default of the package.
+func openOutbox(f *config.File, lockWait time.Duration, log *slog.Logger) (*outbox.Outbox, error) {
 	dir := filepath.Join(f.Agent.StateDir, "outbox")
 	q, err := outbox.Open(dir, &outbox.Options{
-		MaxBytes: f.Outbox.MaxBytes.N, MaxLoss: f.Outbox.MaxLoss.Duration, MaxMessage: maxEnvelope, LockWait: bothBusy, Logger: log,
+		MaxBytes: f.Outbox.MaxBytes.N, MaxLoss: f.Outbox.MaxLoss.Duration, MaxMessage: maxEnvelope, LockWait: lockWait, Logger: log,
 	})
 	switch {
 	case errors.Is(err, outbox.ErrLocked):

@@ -47,7 +47,7 @@ func (c *runCommand) Run(ctx context.Context, std cli.IO, path configPath) error
 
 // finite runs one of the modes that end by themselves; they take no commands.
 func (c *runCommand) finite(ctx context.Context, f *config.File, dial dialFunc, log *slog.Logger) error {
-	q, err := openOutbox(f, log)
+	q, err := openOutbox(f, 0, log)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (c *runCommand) finite(ctx context.Context, f *config.File, dial dialFunc, 
 
 // serve runs the daemon: the parts are opened in the order of DESIGN §3 and closed in the opposite one.
 func serve(ctx context.Context, f *config.File, dial dialFunc, log *slog.Logger) error {
-	q, err := openOutbox(f, log)
+	q, err := openOutbox(f, bothBusy, log) // a send may have it open
 	if err != nil {
 		return err
 	}
