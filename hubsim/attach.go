@@ -77,6 +77,9 @@ func (c *conn) checkLocked(l *link) *amqpd.Error {
 		}
 	case nodeCBS, nodeManagement, nodeTwin, nodeMethods:
 	}
+	if a.device != "" && !c.plain && !c.allowedLocked(a) {
+		c.admitCertificateLocked(a)
+	}
 	if !c.allowedLocked(a) {
 		return fail(condUnauthorized, 401002, "No token on this connection opens %q.", l.wire.Address())
 	}

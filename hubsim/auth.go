@@ -15,6 +15,7 @@ type grant struct {
 	resource string
 	device   string // the identity, as in Server.devices, for a device's or module's own key
 	expires  time.Time
+	x509     bool        // by a client certificate
 	timer    *time.Timer // cuts the links some time after expires
 }
 

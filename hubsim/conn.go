@@ -217,7 +217,7 @@ func (c *conn) addGrantLocked(key string, g *grant) {
 		old.timer.Stop()
 	}
 	c.grants[key] = g
-	if g.expires.IsZero() { // a policy's key itself
+	if g.expires.IsZero() { // a policy's key itself, or a certificate
 		g.timer = time.NewTimer(0)
 		g.timer.Stop()
 		return
@@ -292,8 +292,13 @@ func (c *conn) authMethodLocked(a address) string {
 	if a.module != "" {
 		scope = "module"
 	}
-	if g := c.grantLocked(a); g != nil && g.device == "" {
+	kind, issuer := "sas", "iothub"
+	switch g := c.grantLocked(a); {
+	case g == nil:
+	case g.x509:
+		kind, issuer = "x509", "external"
+	case g.device == "":
 		scope = "hub"
 	}
-	return `{"scope":"` + scope + `","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`
+	return `{"scope":"` + scope + `","type":"` + kind + `","issuer":"` + issuer + `","acceptingIpFilterRule":null}`
 }

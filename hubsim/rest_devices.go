@@ -184,6 +184,9 @@ func (s *Server) applyLocked(d *device, in *deviceJSON) (*device, error) {
 			want.keys = newKeys()
 		}
 	}
+	if d.auth != want.auth || d.thumbprints != want.thumbprints { // connections that certificates opened
+		s.cutDeviceLocked(d.key(), condUnauthorized, "The device's authentication was changed.")
+	}
 	d.auth, d.keys, d.thumbprints, d.edge, d.reason = want.auth, want.keys, want.thumbprints, want.edge, want.reason
 	s.setDisabledLocked(d, want.disabled)
 	d.etag = newETag()

@@ -7,6 +7,7 @@ package hubsim
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -114,6 +115,7 @@ type Server struct {
 	port       string
 	policies   map[string]*policy
 	devices    map[string]*device
+	deviceCAs  *x509.CertPool // of devices' certificates
 	partitions []*partition
 	accepted   int64  // telemetry messages so far
 	attached   uint64 // links so far
@@ -133,7 +135,7 @@ var ErrClosed = errors.New("hub is closed")
 // New returns a hub that serves nobody yet. With a state directory it has the identities of its last run.
 func New(o *Options) (*Server, error) {
 	s := &Server{
-		opts:    o.withDefaults(),
+		opts: o.withDefaults(), deviceCAs: x509.NewCertPool(),
 		devices: map[string]*device{}, calls: map[any]*pendingCall{}, conns: map[*conn]bool{},
 		sockets: map[net.Conn]context.CancelFunc{}, listeners: map[net.Listener]bool{},
 	}

@@ -123,13 +123,13 @@ func (s *Server) CertPool() *x509.CertPool {
 // CAPEM returns the same as CertPool, as the text of a ca_file.
 func (s *Server) CAPEM() []byte { return s.ca.certPEM() }
 
-// TLSConfig returns what a TLS listener of this hub needs.
+// TLSConfig returns what a TLS listener of this hub needs. Clients are asked for a certificate and may come without.
 func (s *Server) TLSConfig() (*tls.Config, error) {
 	cert, err := s.ca.server(s.opts.Hostname, s.opts.Now())
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert}, nil
 }
 
 // Listen opens a TLS listener on a TCP address for Serve. From then on connection strings name its port when that is not 5671, and a state
