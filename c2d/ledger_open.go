@@ -13,6 +13,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+
+	"iotagent/internal/durable"
 )
 
 // fileMax keeps bbolt away from 2 GiB, where a 32-bit address space ends in a panic; the records never come near it.
@@ -176,14 +178,14 @@ func makeLedger(path string, o LedgerOptions, saved []*record) (err error) {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(db.Update(func(tx *bbolt.Tx) error { return fill(tx, saved) }), db.Close(), keepOwner(temp))
+	err = errors.Join(db.Update(func(tx *bbolt.Tx) error { return fill(tx, saved) }), db.Close(), durable.KeepOwner(temp))
 	if err != nil {
 		return err
 	}
 	if err := os.Rename(temp, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // fill writes the tables and the saved records, which are as young as the file; outcomes that may not have been told are due.
@@ -245,32 +247,9 @@ func openBolt(path string, o LedgerOptions) (*bbolt.DB, error) {
 	return nil, err
 }
 
-// keepOwner gives a file made by root to the owner of its directory, who has to open it later.
-func keepOwner(path string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	info, err := os.Stat(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return os.Chown(path, int(st.Uid), int(st.Gid))
-	}
-	return nil
-}
-
 func removeIfThere(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

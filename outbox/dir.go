@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"iotagent/internal/durable"
 )
 
 // openDir makes the directory and takes its lock. The lock is an flock of the directory itself: it needs no file, so it
@@ -63,32 +65,7 @@ func makeDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return errors.Join(keepOwner(dir), syncDir(filepath.Dir(dir)))
-}
-
-// keepOwner gives what root made to the owner of the directory it stands in: the daemon runs as a user of its own, and must be able
-// to open what an administrator's command made while it was stopped.
-func keepOwner(path string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	info, err := os.Stat(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return os.Chown(path, int(st.Uid), int(st.Gid))
-	}
-	return nil
-}
-
-// syncDir makes names that were created or renamed in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(durable.KeepOwner(dir), durable.SyncDir(filepath.Dir(dir)))
 }
 
 func allocated(info fs.FileInfo) int64 {
@@ -127,5 +104,5 @@ func putAside(dir string, now time.Time) error {
 		}
 		old = old[1:]
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }

@@ -14,6 +14,8 @@ import (
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
+
+	"iotagent/internal/durable"
 )
 
 // The file's buckets: meta {format, state}, queue {lane u8 | position u64 → record}, epochs {lane u8 | first position u64 →
@@ -140,7 +142,7 @@ func (f *file) create(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(keepOwner(path), syncDir(filepath.Dir(path)))
+	return errors.Join(durable.KeepOwner(path), durable.SyncDir(filepath.Dir(path)))
 }
 
 func (f *file) checkFormat() error {

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"go.etcd.io/bbolt"
+
+	"iotagent/internal/durable"
 )
 
 // A repair builds a second file from what can be read, complete with the gaps that declare the loss, and only then renames:
@@ -45,7 +47,7 @@ func (o *Outbox) swap() error {
 		return err
 	}
 	o.stats.SetAside = setAside(o.dir)
-	return syncDir(o.dir)
+	return durable.SyncDir(o.dir)
 }
 
 // repairLocked replaces a damaged file. The lock is held for as long as it takes to read the file once.
@@ -76,7 +78,7 @@ func (o *Outbox) repairLocked(cause error) error {
 		_ = os.Remove(tmp) // the next try removes it otherwise
 		return fmt.Errorf("repair: %w", err)
 	}
-	if err := errors.Join(os.Rename(tmp, o.dir+"/"+salvagedName), syncDir(o.dir)); err != nil {
+	if err := errors.Join(os.Rename(tmp, o.dir+"/"+salvagedName), durable.SyncDir(o.dir)); err != nil {
 		return err
 	}
 	o.opt.Logger.Error("outbox file was repaired", "dir", o.dir, "kept", s.kept, "gaps", s.declared)
