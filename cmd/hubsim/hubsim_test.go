@@ -137,12 +137,14 @@ func TestExitStatuses(t *testing.T) {
 	}
 	for want, lines := range map[int][][]string{
 		cli.Usage: {
-			{"--bogus"}, {"extra"}, {"--partitions", "0"}, {"--device", "a/b/c"}, {"--device", "a/"}, {"--feedback-delay", "0s"}, {"--token-grace=-1s"}, {"--hostname="},
+			{"--bogus"}, {"extra"}, {"--partitions", "0"}, {"--device", "a/b/c"}, {"--device", "a/"}, {"--x509", "a b=c.pem"}, {"--device-ca", "/nowhere"}, {"--feedback-delay", "0s"}, {"--token-grace=-1s"}, {"--hostname="},
 		},
 		cli.Failed: {
 			{"--listen", "127.0.0.1:99999"},
 			{"--listen", "127.0.0.1:0", "--state", file},
 			{"--listen", "127.0.0.1:0", "--https", "127.0.0.1:99999"},
+			{"--listen", "127.0.0.1:0", "--x509", "d=" + file},
+			{"--listen", "127.0.0.1:0", "--device-ca", file},
 			{"--listen", "127.0.0.1:0", "--events", filepath.Join(file, "x")},
 		},
 	} {
@@ -247,5 +249,24 @@ func TestAnEventThatCannotBeWrittenEndsTheProgram(t *testing.T) {
 	}
 	if text := <-rest; !strings.Contains(text, "--events") {
 		t.Errorf("stderr %q does not say what failed", text)
+	}
+}
+
+func TestRegistersDevicesWithCertificates(t *testing.T) {
+	dir := t.TempDir()
+	state := filepath.Join(dir, "state")
+	h := start(t, "--state", state)
+	h.stop()
+	// Any certificate will do for the registry; the hub's own is at hand.
+	ca := filepath.Join(state, "ca.pem")
+	for range 2 {
+		h = start(t, "--state", state, "--x509", "one="+ca, "--x509", "two", "--x509", "two/module", "--device-ca", ca)
+		h.stop()
+	}
+	for _, name := range []string{"one", "two", "two/module"} {
+		text, err := os.ReadFile(filepath.Join(state, "devices", name+".connection-string"))
+		if err != nil || !strings.Contains(string(text), "x509=true") || strings.Contains(string(text), "SharedAccessKey") {
+			t.Errorf("%s: %s, %v", name, text, err)
+		}
 	}
 }

@@ -29,6 +29,8 @@ type program struct {
 	Partitions    int              `help:"Partitions of the telemetry." default:"4"`
 	State         string           `help:"Directory for keys, certificate authority and connection strings (default: a temporary one, removed at the end)." placeholder:"DIR" type:"path"`
 	Device        []string         `help:"Device to register, unless it is; ID/MODULE registers a module too; may be repeated." placeholder:"ID" sep:"none"`
+	X509          []string         `help:"Device to register that proves itself with a client certificate: the one in CERT.pem or, without it, one issued to the common name ID by a --device-ca; may be repeated." name:"x509" placeholder:"ID[=CERT.pem]" sep:"none"`
+	DeviceCA      []string         `help:"Certificate authority whose certificates devices may have; may be repeated." name:"device-ca" placeholder:"FILE" type:"existingfile" sep:"none"`
 	Events        string           `help:"Append each accepted telemetry message as one line of JSON; - is standard output." placeholder:"FILE|-"`
 	FeedbackDelay time.Duration    `help:"How long feedback records wait for more before they are sent. The real hub waits 15s; here the default is shorter." default:"1s"`
 	TokenGrace    time.Duration    `help:"How long links outlive their token." default:"5m"`
@@ -62,10 +64,8 @@ func (p *program) Run(ctx context.Context, std cli.IO) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, hub.Close()) }()
-	for _, id := range p.Device {
-		if err := addDevice(hub, id); err != nil {
-			return err
-		}
+	if err := p.register(hub); err != nil {
+		return err
 	}
 	l, err := hub.Listen(ctx, p.Listen)
 	if err != nil {
@@ -130,30 +130,22 @@ func (p *program) check() error {
 	case p.Hostname == "":
 		return cli.Fail(cli.Usage, errors.New("--hostname is empty"), "")
 	}
-	for _, id := range p.Device {
+	ids := slices.Clone(p.Device)
+	for _, text := range p.X509 {
+		id, _, _ := strings.Cut(text, "=")
+		ids = append(ids, id)
+	}
+	for _, id := range ids {
 		device, module, hasModule := strings.Cut(id, "/")
 		err := hubsim.CheckDeviceID(device)
 		if err == nil && hasModule {
 			err = hubsim.CheckDeviceID(module)
 		}
 		if err != nil {
-			return cli.Fail(cli.Usage, fmt.Errorf("--device: %w", err), "")
+			return cli.Fail(cli.Usage, fmt.Errorf("--device, --x509: %w", err), "")
 		}
 	}
 	return nil
-}
-
-// addDevice registers what --device names, unless it is.
-func addDevice(hub *hubsim.Server, id string) error {
-	device, module, hasModule := strings.Cut(id, "/")
-	_, err := hub.AddDevice(device)
-	if hasModule && (err == nil || errors.Is(err, hubsim.ErrDeviceExists)) {
-		_, err = hub.AddModule(device, module)
-	}
-	if errors.Is(err, hubsim.ErrDeviceExists) {
-		return nil
-	}
-	return err
 }
 
 // grace says "none" as the Options do.
