@@ -61,10 +61,13 @@ func (b *bed) policy(name string) sas.ConnectionString {
 }
 
 // client is the service as which a connection string lets one in.
-func (b *bed) client(cs sas.ConnectionString) *service.Client {
+func (b *bed) client(cs sas.ConnectionString) *service.Client { return b.clientBy("", cs) }
+
+// clientBy signs in in one of the ways.
+func (b *bed) clientBy(auth service.Auth, cs sas.ConnectionString) *service.Client {
 	b.t.Helper()
 	c, err := service.New(&service.Options{
-		Connection: cs, Now: wall,
+		Connection: cs, Auth: auth, Now: wall,
 		Dial: func(ctx context.Context, _ string) (net.Conn, error) { return b.Dial(ctx) },
 	})
 	if err != nil {

@@ -22,12 +22,14 @@ var (
 	ErrUnauthorized = errors.New("not authorized")
 	// ErrNotFound means that the hub has no such consumer group, or does not offer what was asked for.
 	ErrNotFound = errors.New("not found")
+	// ErrPartitionUnknown means that the telemetry has no such partition.
+	ErrPartitionUnknown = errors.New("no such partition")
 )
 
 // final errors do not go away by themselves.
 func final(err error) bool {
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
-	return untrusted || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrNotFound)
+	return untrusted || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrPartitionUnknown)
 }
 
 // refusal is an error of the hub in words for people.

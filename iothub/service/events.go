@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +33,8 @@ type From struct {
 	Latest bool
 	// Sequence begins at this sequence number, when not nil.
 	Sequence *int64
+	// Offset begins at the event with this offset, as Event.Offset has it, when not "".
+	Offset string
 	// Time begins at the first event enqueued at or after it, when not zero.
 	Time time.Time
 }
@@ -40,18 +44,20 @@ type EventsOptions struct {
 	From From
 	// ConsumerGroup defaults to $Default.
 	ConsumerGroup string
+	// Partitions are the ids of those to follow; empty means all.
+	Partitions []string
 	// Lost hears of a connection that failed and will be made again; nil hears nothing.
 	Lost func(err error, retryIn time.Duration)
-	// Ready is called each time all partitions are attached; nil is allowed.
+	// Ready is called each time the partitions are attached; nil is allowed.
 	Ready func(partitions int)
 }
 
 // eventCredit is how many events of a partition may be under way.
 const eventCredit = 300
 
-// Events follows the telemetry of every partition: take is called for one event at a time, in order within a partition. It returns nil when ctx is done or take returned
+// Events follows the telemetry of the partitions: take is called for one event at a time, in order within a partition. It returns nil when ctx is done or take returned
 // false. After a fault each partition goes on behind its last event, so that nothing is lost and nothing comes twice. Only a certificate that is not
-// trusted and a refusal of the policy or of the consumer group end it.
+// trusted and a refusal of the policy, of a partition or of the consumer group end it.
 func (c *Client) Events(ctx context.Context, o *EventsOptions, take func(*Event) (more bool)) error {
 	if o == nil {
 		o = &EventsOptions{}
@@ -85,12 +91,12 @@ func (f *follower) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }() // receiving needs no goodbye
-	partitions, err := readPartitions(ctx, conn, entity)
+	defer conn.close()
+	partitions, err := f.choose(ctx, conn.Conn, entity)
 	if err != nil {
 		return err
 	}
-	receivers, err := f.attach(ctx, conn, entity, partitions)
+	receivers, err := f.attach(ctx, conn.Conn, entity, partitions)
 	if err != nil {
 		return err
 	}
@@ -105,6 +111,24 @@ func (f *follower) once(ctx context.Context) error {
 	}
 	wg.Wait()
 	return context.Cause(ctx)
+}
+
+// choose returns the partitions to follow.
+func (f *follower) choose(ctx context.Context, conn *amqp.Conn, entity string) ([]partition, error) {
+	all, err := readPartitions(ctx, conn, entity)
+	if err != nil || len(f.o.Partitions) == 0 {
+		return all, err
+	}
+	var ids []string
+	for _, p := range all {
+		ids = append(ids, p.id)
+	}
+	for _, id := range f.o.Partitions {
+		if !slices.Contains(ids, id) {
+			return nil, fmt.Errorf("events: %w: %q; there are %s", ErrPartitionUnknown, id, strings.Join(ids, ", "))
+		}
+	}
+	return slices.DeleteFunc(all, func(p partition) bool { return !slices.Contains(f.o.Partitions, p.id) }), nil
 }
 
 func (f *follower) attach(ctx context.Context, conn *amqp.Conn, entity string, partitions []partition) ([]*amqp.Receiver, error) {
@@ -137,6 +161,8 @@ func (f *follower) selector(p partition) string {
 		return sequence + quoted(p.last)
 	case from.Sequence != nil:
 		return sequence + quoted(*from.Sequence-1)
+	case from.Offset != "":
+		return "amqp.annotation.x-opt-offset >= '" + from.Offset + "'"
 	case !from.Time.IsZero():
 		return "amqp.annotation.x-opt-enqueued-time >= " + quoted(from.Time.UnixMilli())
 	}
@@ -176,21 +202,21 @@ func (f *follower) hand(ctx context.Context, e *Event) error {
 }
 
 // telemetryConn asks the hub where telemetry is read, and connects there.
-func (c *Client) telemetryConn(ctx context.Context) (conn *amqp.Conn, entity string, err error) {
+func (c *Client) telemetryConn(ctx context.Context) (_ *conn, entity string, err error) {
 	hub, err := c.hubConn(ctx)
 	if err != nil {
 		return nil, "", err
 	}
 	sess, err := hub.NewSession(ctx, nil)
 	if err != nil {
-		_ = hub.Close() // the reason is err
+		hub.close()
 		return nil, "", fmt.Errorf("events: %w", explain(err))
 	}
 	_, err = sess.NewReceiver(ctx, "/messages/events/$management", &amqp.ReceiverOptions{Credit: -1})
 	if err == nil { // no redirect: the hub serves telemetry itself
 		return hub, "messages/events", nil
 	}
-	_ = hub.Close() // it has said what it had to say
+	hub.close() // it has said what it had to say
 	remote, ok := errors.AsType[*amqp.Error](err)
 	if !ok || remote.Condition != amqp.ErrCondLinkRedirect {
 		return nil, "", fmt.Errorf("events: %w", explain(err))
@@ -199,6 +225,6 @@ func (c *Client) telemetryConn(ctx context.Context) (conn *amqp.Conn, entity str
 	if err != nil {
 		return nil, "", err
 	}
-	conn, err = c.eventsConn(ctx, r.hostname, r.addr)
-	return conn, r.entity, err
+	events, err := c.eventsConn(ctx, r)
+	return events, r.entity, err
 }

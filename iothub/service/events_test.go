@@ -27,16 +27,24 @@ type following struct {
 // follow starts to follow and waits until all partitions are attached.
 func (b *bed) follow(o *service.EventsOptions) *following {
 	b.t.Helper()
+	return b.followAs(b.service(), o)
+}
+
+func (b *bed) followAs(c *service.Client, o *service.EventsOptions) *following {
+	b.t.Helper()
 	f := &following{make(chan *service.Event, 1000), make(chan int, 100), make(chan error, 100), nil}
 	o.Ready = func(n int) { f.ready <- n }
 	o.Lost = func(err error, _ time.Duration) { f.lost <- err }
 	ctx, cancel := context.WithCancel(b.t.Context())
 	end := make(chan error, 1)
-	c := b.service()
 	go func() { end <- c.Events(ctx, o, func(e *service.Event) bool { f.got <- e; return true }) }()
 	f.stop = func() error { cancel(); return <-end }
-	if n := <-f.ready; n != 4 {
-		b.t.Errorf("%d partitions, want 4", n)
+	want := 4
+	if len(o.Partitions) > 0 {
+		want = len(o.Partitions)
+	}
+	if n := <-f.ready; n != want {
+		b.t.Errorf("%d partitions, want %d", n, want)
 	}
 	return f
 }
@@ -145,12 +153,14 @@ func TestEventsFromAPlace(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		two, ahead := int64(2), int64(6)
+		offset := b.Events()[3].Offset
 		for name, test := range map[string]struct {
 			from service.From
 			want string
 		}{
 			"earliest":         {service.From{}, "012345"},
 			"sequence":         {service.From{Sequence: &two}, "2345"},
+			"offset":           {service.From{Offset: offset}, "345"},
 			"time":             {service.From{Time: times[3]}, "345"},
 			"between":          {service.From{Time: times[3].Add(time.Millisecond)}, "45"},
 			"past all":         {service.From{Sequence: &ahead}, ""},
@@ -166,6 +176,35 @@ func TestEventsFromAPlace(t *testing.T) {
 				t.Errorf("%s: got %s, want %s", name, got.String(), test.want)
 			}
 			f.end(t)
+		}
+	})
+}
+
+func TestEventsOfSomePartitions(t *testing.T) {
+	run(t, nil, func(t *testing.T, b *bed) {
+		want := map[string]int{}
+		for _, id := range fleet() {
+			telemetry(t, b.device(id), 0, 2)
+		}
+		for _, e := range b.Events() {
+			if e.Partition == 1 || e.Partition == 3 {
+				want[e.Device]++
+			}
+		}
+		if len(want) == 0 || len(want) == len(fleet()) {
+			t.Fatalf("the test needs other devices: %v", want)
+		}
+		f := b.follow(&service.EventsOptions{Partitions: []string{"3", "1"}})
+		got := f.collect(t, 2*len(want))
+		b.DropConnections()
+		<-f.lost
+		if diff := cmp.Diff(want, bodies(t, got)); diff != "" {
+			t.Error(diff)
+		}
+		f.end(t)
+		err := b.service().Events(hour(t), &service.EventsOptions{Partitions: []string{"1", "4"}}, func(*service.Event) bool { return true })
+		if !errors.Is(err, service.ErrPartitionUnknown) || err.Error() != `events: no such partition: "4"; there are 0, 1, 2, 3` {
+			t.Errorf("partition 4: %v", err)
 		}
 	})
 }

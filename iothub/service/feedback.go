@@ -47,7 +47,7 @@ func (c *Client) feedback(ctx context.Context, ready func(), take func([]Feedbac
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = conn.Close() }() // whatever was not settled comes again
+	defer conn.close() // whatever was not settled comes again
 	sess, err := conn.NewSession(ctx, nil)
 	if err != nil {
 		return false, fmt.Errorf("feedback: %w", explain(err))

@@ -14,29 +14,20 @@ type partition struct {
 	last int64
 }
 
-// managementNode answers questions about an event hub: request and response, both over links of their own.
+// managementNode answers questions about an event hub.
 type managementNode struct {
-	snd    *amqp.Sender
-	rcv    *amqp.Receiver
+	*caller
 	entity string
 }
 
-const replyTo = "hubctl-replies"
-
 // readPartitions asks for the partitions of an event hub and where each ends.
 func readPartitions(ctx context.Context, conn *amqp.Conn, entity string) ([]partition, error) {
-	sess, err := conn.NewSession(ctx, nil)
+	c, err := newCaller(ctx, conn, "$management")
 	if err != nil {
-		return nil, fmt.Errorf("$management: %w", explain(err))
+		return nil, err
 	}
-	defer func() { _ = sess.Close(ctx) }() // nothing hangs on it
-	n := &managementNode{entity: entity}
-	if n.snd, err = sess.NewSender(ctx, "$management", &amqp.SenderOptions{SourceAddress: replyTo}); err != nil {
-		return nil, fmt.Errorf("$management: %w", explain(err))
-	}
-	if n.rcv, err = sess.NewReceiver(ctx, "$management", &amqp.ReceiverOptions{TargetAddress: replyTo, Credit: 1}); err != nil {
-		return nil, fmt.Errorf("$management: %w", explain(err))
-	}
+	defer c.close(ctx)
+	n := &managementNode{c, entity}
 	hub, err := n.read(ctx, map[string]any{"type": "com.microsoft:eventhub"})
 	if err != nil {
 		return nil, err
@@ -58,22 +49,12 @@ func readPartitions(ctx context.Context, conn *amqp.Conn, entity string) ([]part
 
 func (n *managementNode) read(ctx context.Context, what map[string]any) (map[string]any, error) {
 	what["operation"], what["name"] = "READ", n.entity
-	to := replyTo
-	err := n.snd.Send(ctx, &amqp.Message{
-		Properties: &amqp.MessageProperties{MessageID: NewID(), ReplyTo: &to}, ApplicationProperties: what, Data: [][]byte{{}},
-	}, nil)
+	m, status, text, err := n.ask(ctx, &amqp.Message{ApplicationProperties: what, Data: [][]byte{{}}})
 	if err != nil {
-		return nil, fmt.Errorf("$management: %w", explain(err))
+		return nil, err
 	}
-	m, err := n.rcv.Receive(ctx, nil)
-	if err != nil {
-		return nil, fmt.Errorf("$management: %w", explain(err))
-	}
-	if err := n.rcv.AcceptMessage(ctx, m); err != nil {
-		return nil, fmt.Errorf("$management: %w", explain(err))
-	}
-	if code := integer(m.ApplicationProperties["status-code"]); code != 200 {
-		return nil, fmt.Errorf("$management: status %d: %v", code, m.ApplicationProperties["status-description"])
+	if status != 200 {
+		return nil, fmt.Errorf("$management: status %d: %s", status, text)
 	}
 	answer, ok := m.Value.(map[string]any)
 	if !ok {

@@ -56,7 +56,7 @@ func (c *Client) Send(ctx context.Context, device string, cmd *Command) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }() // the outcome is known by then
+	defer conn.close() // the outcome is known by then
 	sess, err := conn.NewSession(ctx, nil)
 	if err != nil {
 		return commandError(device, err)

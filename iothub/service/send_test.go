@@ -62,6 +62,7 @@ func TestSendRefused(t *testing.T) {
 	tight := &service.Command{ID: "tight", Body: make([]byte, 64<<10), Properties: map[string]string{"one": "more"}}
 	for name, test := range map[string]struct {
 		policy string
+		auth   service.Auth
 		change func(*sas.ConnectionString)
 		device string
 		cmd    *service.Command
@@ -69,8 +70,11 @@ func TestSendRefused(t *testing.T) {
 		text   string
 	}{
 		"unknown device": {device: "pi-18", want: service.ErrDeviceUnknown, text: "send to pi-18: no such device: amqp:not-found (404001): Device pi-18 not registered."},
-		"wrong key":      {change: func(c *sas.ConnectionString) { c.Key = wrong }, want: service.ErrUnauthorized, text: "refused the policy's key"},
-		"wrong policy":   {change: func(c *sas.ConnectionString) { c.SharedAccessKeyName = "nobody" }, want: service.ErrUnauthorized, text: "refused the policy's key"},
+		"wrong key":      {auth: service.AuthPlain, change: func(c *sas.ConnectionString) { c.Key = wrong }, want: service.ErrUnauthorized, text: "refused the policy's key"},
+		"wrong policy":   {auth: service.AuthPlain, change: func(c *sas.ConnectionString) { c.SharedAccessKeyName = "nobody" }, want: service.ErrUnauthorized, text: "refused the policy's key"},
+		"wrong key, CBS": {change: func(c *sas.ConnectionString) { c.Key = wrong }, want: service.ErrUnauthorized, text: "sign in to localhost:5671: $cbs: not authorized: status 401: The specified SAS token has an invalid signature."},
+		"no such policy": {change: func(c *sas.ConnectionString) { c.SharedAccessKeyName = "nobody" }, want: service.ErrUnauthorized, text: "policy nobody does not exist"},
+		"another hub":    {change: func(c *sas.ConnectionString) { c.HostName = "hub.example" }, want: service.ErrUnauthorized, text: "another hub"},
 		"without right":  {policy: "device", want: service.ErrUnauthorized, text: "amqp:unauthorized-access"},
 		"too large":      {cmd: big, text: "65537 bytes"},
 		// The hub counts properties too.
@@ -95,7 +99,7 @@ func TestSendRefused(t *testing.T) {
 				if test.cmd == nil {
 					test.cmd = &service.Command{ID: "x"}
 				}
-				err := b.client(cs).Send(t.Context(), test.device, test.cmd)
+				err := b.clientBy(test.auth, cs).Send(t.Context(), test.device, test.cmd)
 				if err == nil || !strings.Contains(err.Error(), test.text) || (test.want != nil && !errors.Is(err, test.want)) {
 					t.Fatalf("got %v, want %q", err, test.text)
 				}
@@ -162,6 +166,15 @@ func TestSendSaysWhereItCouldNotConnect(t *testing.T) {
 
 func TestNewChecksTheConnectionString(t *testing.T) {
 	const key = "a2V5a2V5a2V5a2V5"
+	if cs, err := sas.ParseConnectionString("HostName=hub.example;SharedAccessKeyName=service;SharedAccessKey=" + key); err != nil {
+		t.Fatal(err)
+	} else {
+		for _, o := range []*service.Options{{Connection: cs, Auth: "basic"}, {Connection: cs, HTTPS: "hub.example"}} {
+			if _, err := service.New(o); err == nil || strings.Contains(err.Error(), key) {
+				t.Errorf("auth %q, HTTPS %q: %v", o.Auth, o.HTTPS, err)
+			}
+		}
+	}
 	for text, want := range map[string]string{
 		"HostName=hub.example;SharedAccessKeyName=service;SharedAccessKey=" + key:                                             "hub.example:5671",
 		"HostName=hub.example:8883;SharedAccessKeyName=service;SharedAccessKey=" + key:                                        "hub.example:8883",

@@ -22,9 +22,14 @@ import (
 type Options struct {
 	// Connection is a service connection string: HostName (a port is allowed), SharedAccessKeyName, SharedAccessKey.
 	Connection sas.ConnectionString
+	// Auth is how to sign in; "" means AuthCBS.
+	Auth Auth
+	// HTTPS is the address ("localhost:8443") of the hub's REST API, which devices, twins and methods are managed through; "" means the hub's
+	// name and port 443.
+	HTTPS string
 	// TLS holds the roots; nil means the system's. The server name is set by the package.
 	TLS *tls.Config
-	// Dial makes the transport, TLS included; nil dials TCP with TLS. Tests pass an in-memory pipe.
+	// Dial makes the transport, TLS included, for both protocols; nil dials TCP with TLS. Tests pass an in-memory pipe.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Now is the clock that tokens expire by; default time.Now.
 	Now func() time.Time
@@ -36,9 +41,6 @@ type Client struct {
 	host string // without the port
 	addr string // to dial
 }
-
-// tokenLife is how long a connection made with a token may last: it is bound to it (SASL PLAIN).
-const tokenLife = 24 * time.Hour
 
 // openTimeout is how long a hub may take to accept a connection, TLS and SASL included; from then on the idle timeout watches over it.
 const openTimeout = 60 * time.Second
@@ -54,12 +56,20 @@ func New(o *Options) (*Client, error) {
 	}
 	cs := c.o.Connection
 	switch {
+	case c.o.Auth != "" && c.o.Auth != AuthCBS && c.o.Auth != AuthPlain:
+		return nil, fmt.Errorf("auth %q: want %s or %s", c.o.Auth, AuthCBS, AuthPlain)
 	case cs.HostName == "":
 		return nil, errors.New("connection string: HostName is missing")
 	case cs.SharedAccessKeyName == "" || cs.Key.IsZero():
 		return nil, errors.New("connection string: this is not a service's (SharedAccessKeyName and SharedAccessKey are missing); the portal shows it under shared access policies, hubsim writes service.connection-string")
 	}
 	c.host, c.addr = splitAddr(cs.HostName)
+	if c.o.HTTPS == "" {
+		c.o.HTTPS = net.JoinHostPort(c.host, "443")
+	}
+	if _, _, err := net.SplitHostPort(c.o.HTTPS); err != nil {
+		return nil, fmt.Errorf("address of the REST API: %w", err)
+	}
 	return c, nil
 }
 
@@ -75,34 +85,46 @@ func splitAddr(hostport string) (host, addr string) {
 // Host returns the hub's name.
 func (c *Client) Host() string { return c.host }
 
-// hubConn opens a connection to the hub itself, with the policy's token (Microsoft, "Communicate with your IoT hub by using the AMQP protocol").
-func (c *Client) hubConn(ctx context.Context) (*amqp.Conn, error) {
+// hubConn opens a connection to the hub itself (Microsoft, "Communicate with your IoT hub by using the AMQP protocol").
+func (c *Client) hubConn(ctx context.Context) (*conn, error) {
+	s := c.hubSignature()
+	if c.o.Auth != AuthPlain {
+		return c.open(ctx, c.host, c.addr, nil, s)
+	}
 	short, _, _ := strings.Cut(c.host, ".")
-	token := c.o.Connection.Key.Token(c.host, c.o.Now().Add(tokenLife), c.o.Connection.SharedAccessKeyName)
-	user := c.o.Connection.SharedAccessKeyName + "@sas.root." + short
-	return c.open(ctx, c.host, c.addr, amqp.SASLTypePlain(user, token))
+	return c.open(ctx, c.host, c.addr, amqp.SASLTypePlain(s.policy+"@sas.root."+short, s.token(plainLife)), nil)
 }
 
-// eventsConn opens a connection to the Event Hubs-compatible endpoint that a redirect named. There the policy's name and key are
-// the user and the password themselves.
-func (c *Client) eventsConn(ctx context.Context, host, addr string) (*amqp.Conn, error) {
+// eventsConn opens a connection to the Event Hubs-compatible endpoint that a redirect named.
+func (c *Client) eventsConn(ctx context.Context, r redirect) (*conn, error) {
+	if c.o.Auth != AuthPlain {
+		return c.open(ctx, r.hostname, r.addr, amqp.SASLTypeAnonymous(), c.eventsSignature(r.hostname, r.entity))
+	}
 	cs := c.o.Connection
-	return c.open(ctx, host, addr, amqp.SASLTypePlain(cs.SharedAccessKeyName, cs.Key.Text()))
+	return c.open(ctx, r.hostname, r.addr, amqp.SASLTypePlain(cs.SharedAccessKeyName, cs.Key.Text()), nil)
 }
 
-func (c *Client) open(ctx context.Context, host, addr string, auth amqp.SASLType) (*amqp.Conn, error) {
+// open connects and signs in: with SASL where login is not nil, with tokens where signs is not.
+func (c *Client) open(ctx context.Context, host, addr string, login amqp.SASLType, signs *signature) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	raw, err := c.dial(ctx, host, addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}
-	conn, err := amqp.NewConn(ctx, iothub.Mend(raw), &amqp.ConnOptions{HostName: host, SASLType: auth})
+	wire, err := amqp.NewConn(ctx, iothub.Mend(raw), &amqp.ConnOptions{HostName: host, SASLType: login})
 	if err != nil {
 		_ = raw.Close() // the reason is err
 		return nil, fmt.Errorf("open %s: %w", addr, explain(err))
 	}
-	return conn, nil
+	opened := &conn{Conn: wire, stop: func() {}}
+	if signs != nil {
+		if err := opened.signIn(ctx, signs); err != nil {
+			opened.close()
+			return nil, fmt.Errorf("sign in to %s: %w", addr, err)
+		}
+	}
+	return opened, nil
 }
 
 func (c *Client) dial(ctx context.Context, host, addr string) (net.Conn, error) {
