@@ -58,6 +58,8 @@ type Options struct {
 	TokenGrace time.Duration
 	// ClockSkew is how long after its end a token is still taken; default 0, where the real hub allows some minutes.
 	ClockSkew time.Duration
+	// RequireSASL refuses clients that begin without a SASL layer; the real hub takes them.
+	RequireSASL bool
 	// SASLFailure is the SASL outcome code for bad credentials; default 2, as the real hub answers.
 	SASLFailure uint8
 	// DirectEvents serves telemetry on messages/events without the redirect.
@@ -150,7 +152,7 @@ func New(o *Options) (*Server, error) {
 	s.feedback = newFeedback(s)
 	s.wire = &amqpd.Config{
 		Handler: &handler{s}, Authenticate: s.authenticate,
-		OmitNextIncomingID: s.opts.OmitNextIncomingID,
+		OmitNextIncomingID: s.opts.OmitNextIncomingID, RequireSASL: s.opts.RequireSASL,
 		IdleTimeout:        s.opts.IdleTimeout, MinPeerIdleTimeout: s.opts.MinPeerIdleTimeout,
 		Logger: s.opts.Logger,
 	}

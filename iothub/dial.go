@@ -88,23 +88,9 @@ func (c *Client) open(ctx context.Context) error {
 			Hint: "wait for the time service or set the clock: tokens and certificates are judged by it",
 		}
 	}
-	transport, err := c.transport(ctx)
-	if err != nil {
-		return err
-	}
 	names := [2]string{linkName("telemetry"), linkName("command")}
-	c.wire = newWire(transport, &watch{gate: c.gate, telemetry: names[0], lost: c.linkLost, broken: func(err error) { c.fail(protocolError(err)) }})
-	options := &amqp.ConnOptions{
-		HostName: hostOnly(c.o.Host), ContainerID: linkName("iotagent"), IdleTimeout: idleTimeout, WriteTimeout: writeTimeout, MaxFrameSize: maxFrame,
-	}
-	if c.o.Auth == AuthSASPlain {
-		if options.SASLType, err = c.plainLogin(); err != nil {
-			return errors.Join(err, transport.Close())
-		}
-	}
-	c.conn, err = amqp.NewConn(ctx, c.wire, options)
-	if err != nil {
-		return failure("open", err)
+	if err := c.handshake(ctx, names[0]); err != nil {
+		return err
 	}
 	c.wg.Go(c.supervise)
 	if c.o.Auth == AuthSAS {
@@ -125,6 +111,41 @@ func (c *Client) open(ctx context.Context) error {
 	c.wg.Go(c.watchdog)
 	if c.o.Auth != AuthX509 {
 		c.wg.Go(c.renewal)
+	}
+	return nil
+}
+
+// handshake makes the connection: bare, as Microsoft's clients do, and once more with a SASL layer where the peer insists on one.
+func (c *Client) handshake(ctx context.Context, telemetry string) error {
+	options := &amqp.ConnOptions{
+		HostName: hostOnly(c.o.Host), ContainerID: linkName("iotagent"), IdleTimeout: idleTimeout, WriteTimeout: writeTimeout, MaxFrameSize: maxFrame,
+	}
+	if c.o.Auth == AuthSASPlain {
+		var err error
+		if options.SASLType, err = c.plainLogin(); err != nil {
+			return err
+		}
+	}
+	err := c.openConn(ctx, telemetry, options)
+	if err == nil || options.SASLType != nil || c.wire == nil || !c.wire.saslAsked.Load() {
+		return err
+	}
+	options.SASLType = amqp.SASLTypeAnonymous()
+	if c.o.Auth == AuthX509 {
+		options.SASLType = amqp.SASLTypeExternal("")
+	}
+	return c.openConn(ctx, telemetry, options)
+}
+
+func (c *Client) openConn(ctx context.Context, telemetry string, options *amqp.ConnOptions) error {
+	transport, err := c.transport(ctx)
+	if err != nil {
+		return err
+	}
+	c.wire = newWire(transport, &watch{gate: c.gate, telemetry: telemetry, lost: c.linkLost, broken: func(err error) { c.fail(protocolError(err)) }})
+	if c.conn, err = amqp.NewConn(ctx, c.wire, options); err != nil {
+		_ = transport.Close() // the reason is err
+		return failure("open", err)
 	}
 	return nil
 }

@@ -23,6 +23,8 @@ type wire struct {
 	net.Conn
 	to     *watch
 	failed atomic.Bool // the transport returned an error
+	// saslAsked: the peer answered with the header of a SASL layer.
+	saslAsked atomic.Bool
 
 	raw   []byte // read and not yet framed
 	ready []byte // one whole frame, or the rest of it, on its way to the library
@@ -105,6 +107,7 @@ func (w *wire) cut() (unit, rest []byte, err error) {
 		return nil, nil, nil
 	}
 	if string(w.raw[:4]) == "AMQP" {
+		w.saslAsked.Store(w.raw[4] == saslProtocol)
 		return w.raw[:8], w.raw[8:], nil
 	}
 	size := binary.BigEndian.Uint32(w.raw)
@@ -143,6 +146,9 @@ func (w *wire) Write(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// saslProtocol is the protocol id of a SASL layer in a protocol header (AMQP 1.0 part 5 §5.3.2).
+const saslProtocol = 3
 
 // The performatives of AMQP 1.0 part 2 §2.7.
 const (
