@@ -82,7 +82,9 @@ func TestCommandsInABurst(t *testing.T) {
 	if input, err := os.ReadFile(h.path("pump.input")); err != nil || strings.TrimSpace(string(input)) != `{"speed":3}` {
 		t.Errorf("the program got %q, %v", input, err)
 	}
-	var status struct{ Commands []struct{ Name, Level string } }
+	var status struct {
+		Commands []struct{ Name, Level string }
+	}
 	if err := json.Unmarshal([]byte(run(t, "", "iotagent", append(config, "status", "--json")...)), &status); err != nil {
 		t.Fatal(err)
 	}
