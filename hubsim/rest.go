@@ -47,7 +47,18 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		s.refuse(w, &failure{status: 404, code: 404000, name: "NotFound", message: "There is no such resource on this hub."})
 	})
-	return mux
+	return withoutFinalSlash(mux)
+}
+
+// withoutFinalSlash lets "/devices/" be "/devices", as some SDKs spell it.
+func withoutFinalSlash(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/") && r.URL.Path != "/" {
+			r = r.Clone(r.Context())
+			r.URL.Path, r.URL.RawPath = strings.TrimSuffix(r.URL.Path, "/"), strings.TrimSuffix(r.URL.RawPath, "/")
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // serve carries out one request that is authorized.
@@ -159,10 +170,10 @@ func readJSON(r *http.Request, into any) error {
 // identityOf returns the key of the identity that a request's path names.
 func identityOf(r *http.Request) string { return identityKey(r.PathValue("id"), r.PathValue("mid")) }
 
-// matches holds an If-Match header against the current etag: true without one.
+// matches holds an If-Match header against the current etag: true without one. Some SDKs put the star in quotes.
 func matches(r *http.Request, etag string) bool {
-	want := r.Header.Get("If-Match")
-	return want == "" || want == "*" || strings.Trim(want, `"`) == etag
+	want := strings.Trim(r.Header.Get("If-Match"), `"`)
+	return want == "" || want == "*" || want == etag
 }
 
 // restTime is a time as the REST API writes it; the zero time is the year 1.

@@ -60,7 +60,7 @@ func TestRegistryOverREST(t *testing.T) {
 		t.Error("the device did not survive a restart")
 	}
 	w.failed(412, "PreconditionFailed", w.do("DELETE", "/devices/d:1", "iothubowner", "", "If-Match", etag))
-	if r := w.do("DELETE", "/devices/d:1", "iothubowner", "", "If-Match", "*"); r.status != 204 || len(r.body) != 0 {
+	if r := w.do("DELETE", "/devices/d:1", "iothubowner", "", "If-Match", `"*"`); r.status != 204 || len(r.body) != 0 {
 		t.Errorf("delete: %d %s", r.status, r.body)
 	}
 	for _, method := range []string{"GET", "DELETE"} {
@@ -101,6 +101,7 @@ func TestRESTListsAndCounts(t *testing.T) {
 		"/devices":               "[{a  Disconnected} {b  Disconnected} {pi-17  Connected}]",
 		"/devices?top=2":         "[{a  Disconnected} {b  Disconnected}]",
 		"/devices/pi-17/modules": "[{pi-17 edge1 Disconnected}]",
+		"/devices/?top=1":        "[{a  Disconnected}]",
 		"/devices/a/modules":     "[]",
 	} {
 		if got := ids(path); got != want {
