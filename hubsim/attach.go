@@ -17,7 +17,7 @@ const (
 func (c *conn) attachLocked(wire *amqpd.Link) *amqpd.Error {
 	s := c.s
 	l := &link{wire: wire, conn: c, addr: parseAddress(wire.Address(), s.entity())}
-	if err := s.takeAttachFault(wire.Address()); err != nil {
+	if err := s.takeAttachFaultLocked(wire.Address()); err != nil {
 		return err
 	}
 	if err := c.checkLocked(l); err != nil {
@@ -49,6 +49,7 @@ func (c *conn) attachLocked(wire *amqpd.Link) *amqpd.Error {
 	if l.addr.node == nodeCommands && s.opts.CommandsSecond {
 		wire.RcvSettleMode = amqpd.RcvSecond
 	}
+	s.windowFaultLocked(l)
 	s.attached++
 	l.seq = s.attached
 	wire.SetValue(l)

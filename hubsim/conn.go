@@ -71,6 +71,9 @@ func (h *handler) Opened(wire *amqpd.Conn) error {
 	if h.s.closed {
 		return &amqpd.Error{Condition: condForced, Description: "hub is closing"}
 	}
+	if err := h.s.takeOpenFaultLocked(); err != nil {
+		return err
+	}
 	c := &conn{s: h.s, wire: wire, grants: map[string]*grant{}, links: map[*link]bool{}, replies: map[place][]reply{}}
 	wire.SetValue(c)
 	h.s.conns[c] = true
@@ -146,6 +149,9 @@ func (h *handler) Disposition(wire *amqpd.Link, o *amqpd.Outgoing, state amqpd.S
 	}
 	switch l.addr.node {
 	case nodeCommands:
+		if h.s.settlementLostLocked(state) {
+			return
+		}
 		if d := h.s.devices[l.addr.identity()]; d != nil {
 			settleFrom(d.commands, o, state, settled)
 		} else if !settled {

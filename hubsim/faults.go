@@ -3,9 +3,9 @@ package hubsim
 import (
 	"crypto/tls"
 	"errors"
+	"maps"
 	"net"
-	"strings"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"iotagent/hubsim/amqpd"
@@ -65,10 +65,17 @@ type faults struct {
 	telemetrySeen   int
 	token           func(nth int) TokenVerdict
 	tokenSeen       int
-	attach          map[string]*amqpd.Error // by lower-case address; taken once
+	attach          map[faultPlace]*amqpd.Error // taken once
 	telemetryCredit uint32
 	refuse          bool
-	hole            atomic.Bool // read without the mutex: a connection may be closed under it, and says goodbye then
+
+	rules       []ackRule
+	throttle    *throttle
+	open        *amqpd.Error // for the next connection; taken once
+	window      int64        // of sessions; negative: the default
+	settlements int          // of commands, still to be lost
+	omitID      bool
+	idleMin     time.Duration
 }
 
 // OnTelemetry lets f decide about every telemetry delivery from now on; nth counts from 1. A batch is one delivery. Nil ends it.
@@ -96,14 +103,16 @@ func (s *Server) RejectNextTokens(n int, status int32, text string) {
 	})
 }
 
-// RefuseNextAttach refuses the next link to an address, spelled as the client does but for its letter case.
+// SwallowNextTokens accepts the next n put-token requests and never replies to them.
+func (s *Server) SwallowNextTokens(n int) {
+	s.OnToken(func(nth int) TokenVerdict { return TokenVerdict{Swallow: nth <= n} })
+}
+
+// RefuseNextAttach refuses the next link to an address, in any spelling.
 func (s *Server) RefuseNextAttach(address, condition, description string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.faults.attach == nil {
-		s.faults.attach = map[string]*amqpd.Error{}
-	}
-	s.faults.attach[strings.ToLower(address)] = &amqpd.Error{Condition: amqpd.Symbol(condition), Description: description}
+	s.setAttachFaultLocked(address, &amqpd.Error{Condition: amqpd.Symbol(condition), Description: description})
 }
 
 // SetTelemetryCredit sets the credit that telemetry links get from now on, running ones included. 0 stops them.
@@ -133,20 +142,24 @@ func (s *Server) refusing() bool {
 	return s.faults.refuse
 }
 
-// BlackHole makes every connection silent: what comes is thrown away and nothing goes out. Connections that lived through one are of no use
-// after it ends: drop them.
+// BlackHole is SetHole with HoleAll or HoleNone.
 func (s *Server) BlackHole(on bool) {
-	s.faults.hole.Store(on)
+	if on {
+		s.SetHole(HoleAll)
+		return
+	}
+	s.SetHole(HoleNone)
 }
 
 // DropConnections cuts every connection without a word and returns how many there were.
 func (s *Server) DropConnections() int {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
+	all := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, c := range all { // TLS has a last word to say, which may take a while
 		c.wire.Drop()
 	}
-	return len(s.conns)
+	return len(all)
 }
 
 // CloseConnections closes every connection with a condition, or without one when it is "".
@@ -164,13 +177,17 @@ func (s *Server) CloseConnections(condition, description string) int {
 func (s *Server) DetachLinks(address, condition, description string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.detachAtLocked(address, wireError(condition, description))
+}
+
+func (s *Server) detachAtLocked(address string, err *amqpd.Error) int {
 	want := parseAddress(address, s.entity())
 	n := 0
 	for c := range s.conns {
 		for l := range c.links {
 			if l.addr == want || (address == "" && l.addr.node != nodeCBS) {
 				s.forgetLocked(l)
-				l.wire.Detach(wireError(condition, description))
+				l.wire.Detach(err)
 				n++
 			}
 		}
@@ -188,10 +205,13 @@ func wireError(condition, description string) *amqpd.Error {
 
 func (s *Server) telemetryFault(device string) Verdict {
 	s.faults.telemetrySeen++
-	if s.faults.telemetry == nil {
-		return Verdict{}
+	if s.faults.telemetry != nil {
+		return s.faults.telemetry(device, s.faults.telemetrySeen)
 	}
-	return s.faults.telemetry(device, s.faults.telemetrySeen)
+	if v, ok := s.ruleVerdictLocked(device); ok {
+		return v
+	}
+	return s.throttleVerdictLocked()
 }
 
 func (s *Server) tokenFault() TokenVerdict {
@@ -202,20 +222,11 @@ func (s *Server) tokenFault() TokenVerdict {
 	return s.faults.token(s.faults.tokenSeen)
 }
 
-func (s *Server) takeAttachFault(address string) *amqpd.Error {
-	key := strings.ToLower(address)
-	err := s.faults.attach[key]
-	delete(s.faults.attach, key)
-	return err
-}
-
 // holeConn is a client's connection that can be made a black hole.
 type holeConn struct {
 	net.Conn
 	s *Server
 }
-
-func (h *holeConn) hole() bool { return h.s.faults.hole.Load() }
 
 // ConnectionState returns what TLS below has agreed on, nothing without TLS.
 func (h *holeConn) ConnectionState() tls.ConnectionState {
@@ -225,19 +236,23 @@ func (h *holeConn) ConnectionState() tls.ConnectionState {
 	return tls.ConnectionState{}
 }
 
-// Read throws away what comes while the hub is a black hole.
+// Read throws away what comes into a black hole, and is slow when it shall be.
 func (h *holeConn) Read(p []byte) (int, error) {
 	for {
+		if rate := h.s.readRate.Load(); rate > 0 {
+			p = p[:min(len(p), max(1, int(rate*slowStep.Milliseconds()/1000)))]
+			<-time.After(slowStep) // a connection that is closed meanwhile fails below
+		}
 		n, err := h.Conn.Read(p)
-		if err != nil || !h.hole() {
+		if hole := h.s.currentHole(); err != nil || hole == HoleNone || hole == HoleOut {
 			return n, err
 		}
 	}
 }
 
-// Write loses what goes out while the hub is a black hole.
+// Write loses what goes out into a black hole.
 func (h *holeConn) Write(p []byte) (int, error) {
-	if h.hole() {
+	if hole := h.s.currentHole(); hole != HoleNone && hole != HoleIn {
 		return len(p), nil
 	}
 	return h.Conn.Write(p)

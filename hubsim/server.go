@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"iotagent/hubsim/amqpd"
@@ -112,6 +113,11 @@ type Server struct {
 	ca   *authority
 	wg   sync.WaitGroup
 
+	// Faults that are looked up where mu may be held.
+	skew     atomic.Int64 // how far the clock is off
+	hole     atomic.Uint32
+	readRate atomic.Int64 // bytes a second for each connection; 0: as they come
+
 	mu         sync.Mutex
 	closed     bool
 	port       string
@@ -147,7 +153,8 @@ func New(o *Options) (*Server, error) {
 	for range s.opts.Partitions {
 		s.partitions = append(s.partitions, &partition{readers: map[*link]bool{}})
 	}
-	s.faults.telemetryCredit = telemetryCredit
+	s.faults.telemetryCredit, s.faults.window = telemetryCredit, -1
+	s.opts.Now = s.skewed(s.opts.Now)
 	s.created = s.opts.Now().UTC().Truncate(time.Millisecond)
 	s.feedback = newFeedback(s)
 	s.wire = &amqpd.Config{
@@ -265,7 +272,7 @@ func (s *Server) admit(ctx context.Context, nc net.Conn) (_ context.Context, lea
 
 func (s *Server) serveConn(ctx context.Context, nc net.Conn) {
 	if t, ok := nc.(*tls.Conn); ok {
-		hctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		hctx, cancel := context.WithTimeout(ctx, s.handshakeTime())
 		err := t.HandshakeContext(hctx)
 		cancel()
 		if err != nil {
@@ -274,7 +281,7 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn) {
 			return
 		}
 	}
-	err := amqpd.Serve(ctx, &holeConn{Conn: nc, s: s}, s.wire)
+	err := amqpd.Serve(ctx, &holeConn{Conn: nc, s: s}, s.wireConfig())
 	s.opts.Logger.Debug("connection ended", "remote", nc.RemoteAddr().String(), "error", err)
 }
 

@@ -143,7 +143,7 @@ func (s *Server) Listen(ctx context.Context, addr string) (net.Listener, error) 
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
-	l := tls.NewListener(plain, config)
+	l := tls.NewListener(&rawListener{plain, s}, config)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.port = ""
