@@ -78,6 +78,7 @@ func (c *conn) checkLocked(l *link) *amqpd.Error {
 		}
 	case nodeCBS, nodeManagement, nodeTwin, nodeMethods:
 	}
+	c.judgeKeptLocked()
 	if a.device != "" && !c.plain && !c.allowedLocked(a) {
 		c.admitCertificateLocked(a)
 	}

@@ -7,10 +7,13 @@ import (
 	"github.com/Azure/go-amqp"
 
 	"iotagent/hubsim/amqpd"
+	"iotagent/iothub/sas"
 )
 
 // maxTokens is how many identities may be authenticated on one connection.
 const maxTokens = 1000
+
+const tooManyTokens = "Too many tokens on this connection (403005 IotHubMaxCbsTokenExceeded)."
 
 // maxReplies is how many answers wait for a client that asks and does not listen; the oldest goes.
 const maxReplies = 1000
@@ -59,16 +62,45 @@ func (c *conn) judgeTokenLocked(m *amqp.Message) (int32, string) {
 	if !ok {
 		text = string(bodyOf(m))
 	}
+	if c.s.opts.TokensAtAttach {
+		return c.keepTokenLocked(text)
+	}
 	g, denied := c.s.authorizeLocked(text)
 	if denied != nil {
 		return denied.status, denied.text
 	}
 	key := g.resource + "|" + g.device
 	if c.grants[key] == nil && len(c.grants) >= maxTokens {
-		return 403, "Too many tokens on this connection (403005 IotHubMaxCbsTokenExceeded)."
+		return 403, tooManyTokens
 	}
 	c.addGrantLocked(key, g)
 	return 200, "OK"
+}
+
+// keepTokenLocked takes a token by its shape alone; the next link that is attached has it judged.
+func (c *conn) keepTokenLocked(text string) (int32, string) {
+	t, err := sas.ParseToken(text)
+	if err != nil {
+		return 400, err.Error()
+	}
+	if _, known := c.unjudged[t.Resource]; !known && len(c.unjudged)+len(c.grants) >= maxTokens {
+		return 403, tooManyTokens
+	}
+	c.unjudged[t.Resource] = text
+	return 200, "OK"
+}
+
+// judgeKeptLocked puts the tokens that were taken unseen into force, and forgets those that are no good.
+func (c *conn) judgeKeptLocked() {
+	for resource, text := range c.unjudged {
+		delete(c.unjudged, resource)
+		g, denied := c.s.authorizeLocked(text)
+		if denied != nil {
+			c.s.opts.Logger.Info("token refused", "status", denied.status, "reason", denied.text)
+			continue
+		}
+		c.addGrantLocked(g.resource+"|"+g.device, g)
+	}
 }
 
 // replyLocked answers a request on the client's receiver at the same node; the message-id comes back as it was, type and all.

@@ -95,6 +95,27 @@ func TestTooManyTokens(t *testing.T) {
 	}
 }
 
+func TestTokensJudgedAtAttach(t *testing.T) {
+	b := newBed(t, &hubsim.Options{TokensAtAttach: true})
+	pair := b.connect(nil).cbs()
+	wrong := sas.NewKey([]byte("wrong")).Token("localhost/devices/pi-17", time.Now().Add(time.Hour), "")
+	if status, text, _ := pair.put("1", "n", wrong); status != 200 {
+		t.Errorf("a token with a wrong signature: %d %s, want 200", status, text)
+	}
+	if status, _, _ := pair.put("2", "n", "nonsense"); status != 400 {
+		t.Errorf("no token: %d, want 400", status)
+	}
+	_, err := pair.NewSender(stepContext(t), eventsAddress, nil)
+	var remote *amqp.Error
+	if !errors.As(err, &remote) || remote.Condition != amqp.ErrCondUnauthorizedAccess {
+		t.Errorf("attach: %v, want %s", err, amqp.ErrCondUnauthorizedAccess)
+	}
+	if status, _, _ := pair.put("3", "n", b.deviceToken(time.Hour)); status != 200 {
+		t.Errorf("a good token: %d", status)
+	}
+	pair.sender(eventsAddress)
+}
+
 func TestTokenSpellings(t *testing.T) {
 	b := newBed(t, nil)
 	pair := b.connect(nil).cbs()

@@ -15,6 +15,8 @@ type conn struct {
 	plain  bool              // authenticated by SASL PLAIN: the token is bound to the connection
 	grants map[string]*grant // by identity or resource
 	links  map[*link]bool
+	// unjudged are the tokens that Options.TokensAtAttach took by their shape, by resource.
+	unjudged map[string]string
 	// replies wait here until the client's receiver at that node has credit.
 	replies map[place][]reply
 }
@@ -74,7 +76,7 @@ func (h *handler) Opened(wire *amqpd.Conn) error {
 	if err := h.s.takeOpenFaultLocked(); err != nil {
 		return err
 	}
-	c := &conn{s: h.s, wire: wire, grants: map[string]*grant{}, links: map[*link]bool{}, replies: map[place][]reply{}}
+	c := &conn{s: h.s, wire: wire, grants: map[string]*grant{}, links: map[*link]bool{}, unjudged: map[string]string{}, replies: map[place][]reply{}}
 	wire.SetValue(c)
 	h.s.conns[c] = true
 	if g, ok := wire.Identity().(*grant); ok {

@@ -61,6 +61,9 @@ type Options struct {
 	ClockSkew time.Duration
 	// RequireSASL refuses clients that begin without a SASL layer; the real hub takes them.
 	RequireSASL bool
+	// TokensAtAttach answers every well-formed put-token with 200 and judges the token when the next link is attached, as IoT Edge's hub
+	// does; false judges it at once, as IoT Hub does.
+	TokensAtAttach bool
 	// SASLFailure is the SASL outcome code for bad credentials; default 2, as the real hub answers.
 	SASLFailure uint8
 	// DirectEvents serves telemetry on messages/events without the redirect.
