@@ -9,7 +9,8 @@ import (
 )
 
 const description = `A local Azure IoT Hub: devices and services connect to it over AMQP with TLS, with connection strings that it writes into files.
-Identities and keys stay in --state over restarts; queued commands and telemetry do not.`
+With --https also over WebSocket, and services over REST. Identities and keys stay in --state over restarts; queued commands, twins and
+telemetry do not.`
 
 func main() {
 	ctx, stop := cli.Interrupted(context.Background())
