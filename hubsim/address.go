@@ -9,17 +9,18 @@ import (
 type node uint8
 
 const (
-	nodeUnknown     node = iota
-	nodeCBS              // $cbs, both directions
-	nodeTelemetry        // a device sends its telemetry here
-	nodeCommands         // a device receives its commands here
-	nodeSend             // a service sends commands here
-	nodeFeedback         // a service receives feedback here
-	nodeEvents           // a service receives telemetry here, after a redirect
-	nodeManagement       // request and response about partitions, after a redirect
-	nodeTwin             // a device asks for its twin, reports, and hears of changes; both directions
-	nodeMethods          // a device receives direct methods and answers them; both directions
-	nodeUnsupported      // known to IoT Hub and not built here: file notifications
+	nodeUnknown        node = iota
+	nodeCBS                 // $cbs, both directions
+	nodeTelemetry           // a device sends its telemetry here
+	nodeCommands            // a device receives its commands here
+	nodeSend                // a service sends commands here
+	nodeFeedback            // a service receives feedback here
+	nodeDeviceFeedback      // a device reports outcomes here; the documentation lists it, no SDK opens it
+	nodeEvents              // a service receives telemetry here, after a redirect
+	nodeManagement          // request and response about partitions, after a redirect
+	nodeTwin                // a device asks for its twin, reports, and hears of changes; both directions
+	nodeMethods             // a device receives direct methods and answers them; both directions
+	nodeUnsupported         // known to IoT Hub and not built here: file notifications
 )
 
 // address is what a link's address means.

@@ -17,6 +17,9 @@ const (
 func (c *conn) attachLocked(wire *amqpd.Link) *amqpd.Error {
 	s := c.s
 	l := &link{wire: wire, conn: c, addr: parseAddress(wire.Address(), s.entity())}
+	if l.addr.node == nodeFeedback && !l.receives() {
+		l.addr.node = nodeDeviceFeedback
+	}
 	if err := s.takeAttachFaultLocked(wire.Address()); err != nil {
 		return err
 	}
@@ -29,7 +32,7 @@ func (c *conn) attachLocked(wire *amqpd.Link) *amqpd.Error {
 	switch l.addr.node {
 	case nodeCBS, nodeManagement:
 		wire.GrantCredit(requestCredit)
-	case nodeSend:
+	case nodeSend, nodeDeviceFeedback:
 		wire.GrantCredit(telemetryCredit)
 	case nodeTelemetry, nodeCommands, nodeTwin, nodeMethods:
 		s.claimDeviceLocked(l)
@@ -75,6 +78,10 @@ func (c *conn) checkLocked(l *link) *amqpd.Error {
 	case nodeCommands, nodeFeedback, nodeEvents:
 		if !l.receives() {
 			return fail(condNotAllowed, 400003, "Nothing can be sent to %q.", l.wire.Address())
+		}
+	case nodeDeviceFeedback:
+		if !s.opts.DeviceFeedback {
+			return fail(condNotAllowed, 400003, "Nothing can be sent to %q: a device answers by settling its commands.", l.wire.Address())
 		}
 	case nodeCBS, nodeManagement, nodeTwin, nodeMethods:
 	}

@@ -104,6 +104,8 @@ func (g *grant) allows(a address) bool {
 			return g.device == a.identity()
 		}
 		return sas.Covers("hub/"+g.resource, sas.Resource("hub", a.device, a.module))
+	case nodeDeviceFeedback:
+		return g.rights&deviceConnect != 0 && g.device != ""
 	case nodeEvents, nodeManagement:
 		return g.rights&(serviceConnect|eventsListen) != 0
 	case nodeSend, nodeFeedback:

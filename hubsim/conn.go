@@ -121,6 +121,8 @@ func (h *handler) Message(wire *amqpd.Link, d *amqpd.Incoming) {
 		h.s.telemetryLocked(l, d)
 	case nodeSend:
 		h.s.serviceSendLocked(d)
+	case nodeDeviceFeedback:
+		l.conn.deviceFeedbackLocked(l, d)
 	case nodeTwin:
 		h.s.twinRequestLocked(l, d)
 	case nodeMethods:

@@ -44,6 +44,9 @@ type Options struct {
 	MaxDeliveries int
 	// QueueLimit is the number of commands that may wait for one device; default 50.
 	QueueLimit int
+	// DeviceFeedback lets devices send records to /messages/serviceBound/feedback, as Microsoft's page on AMQP lists it; the hub that the SDKs know
+	// hears of outcomes by the settlement of commands alone. Default: refused.
+	DeviceFeedback bool
 	// CountLockLoss makes a lost lock count as a delivery, as it did in older versions of the service; default false.
 	CountLockLoss bool
 	// CommandsSecond forces receiver settle mode second on command links; false lets the device choose.
@@ -163,7 +166,7 @@ func New(o *Options) (*Server, error) {
 	s.wire = &amqpd.Config{
 		Handler: &handler{s}, Authenticate: s.authenticate,
 		OmitNextIncomingID: s.opts.OmitNextIncomingID, RequireSASL: s.opts.RequireSASL,
-		IdleTimeout:        s.opts.IdleTimeout, MinPeerIdleTimeout: s.opts.MinPeerIdleTimeout,
+		IdleTimeout: s.opts.IdleTimeout, MinPeerIdleTimeout: s.opts.MinPeerIdleTimeout,
 		Logger: s.opts.Logger,
 	}
 	s.mu.Lock()
