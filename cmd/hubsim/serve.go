@@ -23,20 +23,22 @@ import (
 
 // program is the command line.
 type program struct {
-	Listen        string           `help:"Address for AMQP over TLS; port 0 takes a free one." default:"127.0.0.1:5671"`
-	HTTPS         string           `help:"Address for AMQP over WebSocket and the REST API; off without. Microsoft's SDKs insist on port 443." name:"https" placeholder:"ADDR"`
-	Hostname      string           `help:"Name of the hub, which tokens are made for." default:"localhost"`
-	Partitions    int              `help:"Partitions of the telemetry." default:"4"`
-	State         string           `help:"Directory for keys, certificate authority and connection strings (default: a temporary one, removed at the end)." placeholder:"DIR" type:"path"`
-	Device        []string         `help:"Device to register, unless it is; ID/MODULE registers a module too; may be repeated." placeholder:"ID" sep:"none"`
-	X509          []string         `help:"Device to register that proves itself with a client certificate: the one in CERT.pem or, without it, one issued to the common name ID by a --device-ca; may be repeated." name:"x509" placeholder:"ID[=CERT.pem]" sep:"none"`
-	DeviceCA      []string         `help:"Certificate authority whose certificates devices may have; may be repeated." name:"device-ca" placeholder:"FILE" type:"existingfile" sep:"none"`
-	Events        string           `help:"Append each accepted telemetry message as one line of JSON; - is standard output." placeholder:"FILE|-"`
-	FeedbackDelay time.Duration    `help:"How long feedback records wait for more before they are sent. The real hub waits 15s; here the default is shorter." default:"1s"`
-	TokenGrace    time.Duration    `help:"How long links outlive their token." default:"5m"`
-	ReadyFile     string           `help:"File to write the address into once the hub listens, for scripts." placeholder:"FILE" type:"path"`
-	Verbose       bool             `help:"Log links, tokens and connections to standard error." short:"v"`
-	Version       kong.VersionFlag `help:"Print the version."`
+	Listen         string           `help:"Address for AMQP over TLS; port 0 takes a free one." default:"127.0.0.1:5671"`
+	HTTPS          string           `help:"Address for AMQP over WebSocket and the REST API; off without. Microsoft's SDKs insist on port 443." name:"https" placeholder:"ADDR"`
+	Hostname       string           `help:"Name of the hub, which tokens are made for." default:"localhost"`
+	Partitions     int              `help:"Partitions of the telemetry." default:"4"`
+	State          string           `help:"Directory for keys, certificate authority and connection strings (default: a temporary one, removed at the end)." placeholder:"DIR" type:"path"`
+	Device         []string         `help:"Device to register, unless it is; ID/MODULE registers a module too; may be repeated." placeholder:"ID" sep:"none"`
+	X509           []string         `help:"Device to register that proves itself with a client certificate: the one in CERT.pem or, without it, one issued to the common name ID by a --device-ca; may be repeated." name:"x509" placeholder:"ID[=CERT.pem]" sep:"none"`
+	DeviceCA       []string         `help:"Certificate authority whose certificates devices may have; may be repeated." name:"device-ca" placeholder:"FILE" type:"existingfile" sep:"none"`
+	Events         string           `help:"Append each accepted telemetry message as one line of JSON; - is standard output." placeholder:"FILE|-"`
+	FeedbackDelay  time.Duration    `help:"How long feedback records wait for more before they are sent. The real hub waits 15s; here the default is shorter." default:"1s"`
+	DirectEvents   bool             `help:"Serve telemetry on the hub's own connection instead of redirecting services."`
+	DeviceFeedback bool             `help:"Let devices send feedback records themselves, on /messages/serviceBound/feedback."`
+	TokenGrace     time.Duration    `help:"How long links outlive their token." default:"5m"`
+	ReadyFile      string           `help:"File to write the address into once the hub listens, for scripts." placeholder:"FILE" type:"path"`
+	Verbose        bool             `help:"Log links, tokens and connections to standard error." short:"v"`
+	Version        kong.VersionFlag `help:"Print the version."`
 }
 
 // Run serves until ctx ends.
@@ -57,7 +59,7 @@ func (p *program) Run(ctx context.Context, std cli.IO) (err error) {
 	}
 	defer func() { err = errors.Join(err, cleanup()) }()
 	hub, err := hubsim.New(&hubsim.Options{
-		Hostname: p.Hostname, Partitions: p.Partitions, StateDir: state, Events: sink,
+		Hostname: p.Hostname, Partitions: p.Partitions, StateDir: state, Events: sink, DirectEvents: p.DirectEvents, DeviceFeedback: p.DeviceFeedback,
 		FeedbackDelay: p.FeedbackDelay, TokenGrace: grace(p.TokenGrace), Logger: p.logger(std.Err),
 	})
 	if err != nil {
