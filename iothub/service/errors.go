@@ -22,6 +22,14 @@ var (
 	ErrUnauthorized = errors.New("not authorized")
 	// ErrNotFound means that the hub has no such consumer group, or does not offer what was asked for.
 	ErrNotFound = errors.New("not found")
+	// ErrDeviceExists means that a device of that name is registered already.
+	ErrDeviceExists = errors.New("the device exists already")
+	// ErrDeviceOffline means that the device is not there to answer a call.
+	ErrDeviceOffline = errors.New("the device is not online")
+	// ErrMethodTimeout means that the device did not answer a call in time; it may have done what it was told.
+	ErrMethodTimeout = errors.New("the device did not answer in time")
+	// ErrChanged means that somebody else has changed the device or the twin meanwhile.
+	ErrChanged = errors.New("changed meanwhile")
 	// ErrPartitionUnknown means that the telemetry has no such partition.
 	ErrPartitionUnknown = errors.New("no such partition")
 )

@@ -1,5 +1,5 @@
-// Package service is the cloud side of Azure IoT Hub over AMQP 1.0: it sends commands to devices, receives the feedback of their outcomes
-// and follows telemetry. It serves hubctl; iotagent does not use it.
+// Package service is the cloud side of Azure IoT Hub. Over AMQP 1.0 it sends commands to devices, receives the feedback of their outcomes
+// and follows telemetry; over HTTPS it manages devices and their twins and calls their methods. It serves hubctl; iotagent does not use it.
 package service
 
 import (
@@ -89,7 +89,7 @@ func (c *Client) Host() string { return c.host }
 func (c *Client) hubConn(ctx context.Context) (*conn, error) {
 	s := c.hubSignature()
 	if c.o.Auth != AuthPlain {
-		return c.open(ctx, c.host, c.addr, nil, s)
+		return c.open(ctx, c.host, c.addr, amqp.SASLTypeAnonymous(), s)
 	}
 	short, _, _ := strings.Cut(c.host, ".")
 	return c.open(ctx, c.host, c.addr, amqp.SASLTypePlain(s.policy+"@sas.root."+short, s.token(plainLife)), nil)
@@ -104,7 +104,7 @@ func (c *Client) eventsConn(ctx context.Context, r redirect) (*conn, error) {
 	return c.open(ctx, r.hostname, r.addr, amqp.SASLTypePlain(cs.SharedAccessKeyName, cs.Key.Text()), nil)
 }
 
-// open connects and signs in: with SASL where login is not nil, with tokens where signs is not.
+// open connects and signs in: by SASL alone or, where signs is not nil, with tokens. Some peers insist on a SASL layer for that too, all know ANONYMOUS.
 func (c *Client) open(ctx context.Context, host, addr string, login amqp.SASLType, signs *signature) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -131,12 +131,7 @@ func (c *Client) dial(ctx context.Context, host, addr string) (net.Conn, error) 
 	if c.o.Dial != nil {
 		return c.o.Dial(ctx, addr)
 	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.o.TLS != nil {
-		cfg = c.o.TLS.Clone()
-	}
-	cfg.ServerName = host
-	d := tls.Dialer{NetDialer: &net.Dialer{KeepAlive: 25 * time.Second}, Config: cfg}
+	d := tls.Dialer{NetDialer: &net.Dialer{KeepAlive: 25 * time.Second}, Config: c.tls(host)}
 	return d.DialContext(ctx, "tcp", addr)
 }
 
