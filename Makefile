@@ -48,7 +48,7 @@ RACE = $(if $(filter amd64 arm64,$(shell go env GOARCH)),-race)
 race-needs:
 	@if [ -z "$(RACE)" ]; then echo "no race detector for $$(go env GOARCH): the tests run without it"; \
 	elif ! command -v "$$(go env CC)" >/dev/null; then \
-		echo "the race detector needs a C compiler and there is no '$$(go env CC)': apt-get install gcc libc6-dev" >&2; exit 1; \
+		echo "the race detector needs a C compiler and there is no '$$(go env CC)'"; tools/apt.sh gcc libc6-dev; \
 	fi
 
 .PHONY: test-32
