@@ -3,22 +3,15 @@
 package interop
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 const device = "pi-17"
@@ -48,7 +41,9 @@ func newRheaHub(t *testing.T, at object) *rheaHub {
 	t.Helper()
 	h := &rheaHub{dir: t.TempDir()}
 	deviceKey, serviceKey := newKey(), newKey()
-	certificate(t, h.dir)
+	a := newAuthority(t)
+	writePEM(t, h.dir, "ca.pem", "CERTIFICATE", a.cert.Raw)
+	writeKey(t, h.dir, a.key)
 	config, err := json.Marshal(object{
 		"hostname": "localhost", "key": h.path("key.pem"), "cert": h.path("ca.pem"),
 		"devices": object{device: deviceKey}, "policies": object{"service": serviceKey}, "at": at,
@@ -146,33 +141,6 @@ func newKey() string {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
 	return base64.StdEncoding.EncodeToString(key)
-}
-
-// certificate writes ca.pem, which is its own authority, and key.pem.
-func certificate(t *testing.T, dir string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{"ca.pem": {Type: "CERTIFICATE", Bytes: cert}, "key.pem": {Type: "PRIVATE KEY", Bytes: der}} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // backlog queues n messages while no daemon runs, and returns their ids with their bodies.

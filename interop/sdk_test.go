@@ -18,10 +18,15 @@ import (
 // sim is hubsim in the test's process, with its faults at hand, behind TLS and HTTPS on loopback.
 type sim struct {
 	*hubsim.Server
-	t     *testing.T
-	dir   string
-	https string
-	dials atomic.Int64 // connections for AMQP, WebSocket or not
+	t            *testing.T
+	dir          string
+	amqps, https string       // ports
+	dials        atomic.Int64 // connections, REST included
+}
+
+func port(l net.Listener) string {
+	_, port, _ := net.SplitHostPort(l.Addr().String()) // it has one
+	return port
 }
 
 // newSim starts a hub that knows one device.
@@ -44,7 +49,7 @@ func newSim(t *testing.T, o hubsim.Options) *sim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, s.https, _ = net.SplitHostPort(https.Addr().String())
+	s.amqps, s.https = port(amqps), port(https)
 	served := make(chan error, 2)
 	ctx := context.WithoutCancel(t.Context())
 	go func() { served <- s.Serve(ctx, &counter{amqps, &s.dials}) }()
@@ -93,11 +98,11 @@ type driver struct {
 type reply struct {
 	Event, What, Name, Text              string
 	ID, Correlation, Body, Ack, To, Code string
-	Device, Call                         string
+	Device                               string
 	Expiry                               int64
 	Status                               int
 	Properties                           json.RawMessage
-	Payload, Record                      json.RawMessage
+	Payload, Record, Result              json.RawMessage
 }
 
 func (s *sim) drive(script string, config object) *driver {
@@ -110,7 +115,7 @@ func (s *sim) drive(script string, config object) *driver {
 	if err := os.WriteFile(name, text, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	env := []string{"NODE_EXTRA_CA_CERTS=" + filepath.Join(s.dir, "ca.pem"), "HTTPS_PORT=" + s.https}
+	env := []string{"NODE_EXTRA_CA_CERTS=" + filepath.Join(s.dir, "ca.pem"), "PORTS=443=" + s.https + ",5671=" + s.amqps}
 	d := &driver{seen: map[string]int{}, process: start(s.t, node(s.t), env, filepath.Join("sdk", script), name)}
 	d.await("ready")
 	return d

@@ -3,11 +3,13 @@
 const net = require('net');
 const readline = require('readline');
 
-// The SDKs insist on port 443 for WebSocket and REST. HTTPS_PORT says where it is on this machine, as a redirection in the network would.
+// The SDKs insist on port 443 for WebSocket and REST, and on 5671 with certificates. PORTS ("443=40001,5671=40002") says where those are on
+// this machine, as a redirection in the network would: nothing of the SDKs is touched.
+const ports = new Map((process.env.PORTS || '').split(',').map((pair) => pair.split('=').map(Number)));
 const connect = net.Socket.prototype.connect;
 net.Socket.prototype.connect = function (...args) {
   const target = Array.isArray(args[0]) ? args[0][0] : args[0];
-  if (process.env.HTTPS_PORT && target && Number(target.port) === 443) target.port = Number(process.env.HTTPS_PORT);
+  if (target && ports.has(Number(target.port))) target.port = ports.get(Number(target.port));
   return connect.apply(this, args);
 };
 

@@ -38,9 +38,9 @@ serve({
     say('answer', { status: result.status, payload: result.payload });
   },
   // registry calls a method of the registry client: create, get, update, delete, list, getTwin, updateTwin, …
-  async registry({ call, args }) {
+  async registry({ call, args = [] }) {
     const { responseBody } = await registry()[call](...args);
-    say('registry', { call, body: responseBody });
+    say('registry', { result: responseBody });
   },
   async close() {
     await client.close();
