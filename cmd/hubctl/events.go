@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"iotagent/internal/cli"
@@ -14,10 +15,11 @@ import (
 )
 
 type eventsCommand struct {
-	From          string `help:"Where to begin in each partition: earliest, latest, a sequence number, or a time such as 2026-11-22T10:00:00Z (default: ${default})." default:"latest" placeholder:"earliest|latest|SEQ|TIME"`
-	ConsumerGroup string `help:"Consumer group to read with (default: ${default})." default:"$$Default" placeholder:"GROUP"`
-	Count         int    `help:"End after so many events; 0 goes on until Ctrl-C." default:"0" placeholder:"N"`
-	JSON          bool   `help:"Print one JSON object a line, as hubsim --events does."`
+	From          string   `help:"Where to begin in each partition: earliest, latest, a sequence number, offset:N, or a time such as 2026-11-22T10:00:00Z (default: ${default})." default:"latest" placeholder:"earliest|latest|SEQ|offset:N|TIME"`
+	Partition     []string `help:"Id of a partition to follow; may be repeated. Without it, all." placeholder:"ID"`
+	ConsumerGroup string   `help:"Consumer group to read with (default: ${default})." default:"$$Default" placeholder:"GROUP"`
+	Count         int      `help:"End after so many events; 0 goes on until Ctrl-C." default:"0" placeholder:"N"`
+	JSON          bool     `help:"Print one JSON object a line, as hubsim --events does."`
 }
 
 // Validate refuses what no hub could make sense of.
@@ -47,8 +49,8 @@ func (c *eventsCommand) Run(ctx context.Context, std cli.IO, h *hub) error {
 	seen := 0
 	var werr error
 	err = client.Events(ctx, &service.EventsOptions{
-		From: from, ConsumerGroup: c.ConsumerGroup, Lost: sayLost(std.Err),
-		Ready: func(n int) { fmt.Fprintf(std.Err, "following %d partitions of %s\n", n, client.Host()) },
+		From: from, ConsumerGroup: c.ConsumerGroup, Partitions: c.Partition, Lost: sayLost(std.Err),
+		Ready: func(n int) { fmt.Fprintf(std.Err, "following %s of %s\n", counted(n, "partition"), client.Host()) },
 	}, func(e *service.Event) bool {
 		seen++
 		werr = show(e)
@@ -61,6 +63,14 @@ func (c *eventsCommand) Run(ctx context.Context, std cli.IO, h *hub) error {
 		return advise(err)
 	}
 	return werr
+}
+
+// counted is a number of things in words.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // encoder writes JSON as it is, without the escapes that only web pages need.
@@ -87,9 +97,12 @@ func parseFrom(s string) (service.From, error) {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil && n >= 0 {
 		return service.From{Sequence: &n}, nil
 	}
+	if offset, ok := strings.CutPrefix(s, "offset:"); ok && offset != "" && strings.Trim(offset, "0123456789:") == "" {
+		return service.From{Offset: offset}, nil
+	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return service.From{}, fmt.Errorf("--from %q: want earliest, latest, a sequence number or a time such as 2026-11-22T10:00:00Z", s)
+		return service.From{}, fmt.Errorf("--from %q: want earliest, latest, a sequence number, offset:N or a time such as 2026-11-22T10:00:00Z", s)
 	}
 	return service.From{Time: t}, nil
 }

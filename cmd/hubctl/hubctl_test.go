@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -155,6 +156,43 @@ func TestSendAndFeedback(t *testing.T) {
 	}
 }
 
+// The same commands, signed in with SASL PLAIN.
+func TestPlain(t *testing.T) {
+	b := newBed(t)
+	device := b.device()
+	b.say(device, "x")
+	before := b.TokenRequests()
+	if status, _, text := b.hubctl("--auth", "plain", "send", "pi-17", "--correlation-id", "c-1"); status != cli.OK {
+		t.Fatal(text)
+	}
+	if d, err := device.Receive(t.Context()); err != nil || d.CorrelationID != "c-1" {
+		t.Errorf("got %+v: %v", d, err)
+	}
+	if status, _, text := b.hubctl("--auth", "plain", "events", "--from", "earliest", "--count", "1"); status != cli.OK {
+		t.Error(text)
+	}
+	if n := b.TokenRequests() - before; n != 0 {
+		t.Errorf("%d token requests", n)
+	}
+}
+
+func TestEventsOfAPartition(t *testing.T) {
+	b := newBed(t)
+	device := b.device()
+	b.say(device, "first")
+	b.say(device, "second")
+	last := b.Events()[1]
+	id := strconv.Itoa(last.Partition)
+	status, out, text := b.hubctl("events", "--partition", id, "--from", "offset:"+last.Offset, "--count", "1")
+	if status != cli.OK || !strings.HasSuffix(out, "second\n") || text != "following 1 partition of localhost\n" {
+		t.Errorf("status %d, %q, %q", status, out, text)
+	}
+	status, out, text = b.hubctl("events", "--partition", id, "--partition", "7")
+	if status != cli.Failed || out != "" || !strings.Contains(text, `no such partition: "7"; there are 0, 1, 2, 3`) {
+		t.Errorf("status %d, %q, %q", status, out, text)
+	}
+}
+
 func TestSendAndFeedbackAsJSON(t *testing.T) {
 	b := newBed(t)
 	device := b.device()
@@ -275,7 +313,24 @@ func TestUsage(t *testing.T) {
 		{"events", "--from", "yesterday"},
 		{"events", "--from=-1"},
 		{"events", "--from", "2026-11-22"},
+		{"events", "--from", "offset:"},
+		{"events", "--from", "offset:7'"},
 		{"events", "--count=-1"},
+		{"--auth", "basic", "events"},
+		{"--https", "localhost", "--connection-string-file", "x", "device", "list"},
+		{"device"},
+		{"device", "create"},
+		{"device", "list"}, // no hub given
+		{"device", "show", "pi-17", "--print-connection-string", "--write-connection-string", "x"},
+		{"twin", "get"},
+		{"twin", "set", "pi-17"},
+		{"twin", "set", "pi-17", "--desired", "7"},
+		{"twin", "set", "pi-17", "--tags", "null"},
+		{"call", "pi-17"},
+		{"call", "pi-17", "reboot", "--payload", "on"},
+		{"call", "pi-17", "reboot", "--timeout", "4s"},
+		{"call", "pi-17", "reboot", "--timeout", "5500ms"},
+		{"call", "pi-17", "reboot", "--connect-timeout", "301s"},
 		{"feedback", "--count=-1"},
 		{"version", "extra"},
 	} {
@@ -292,9 +347,9 @@ func TestHelpAndVersion(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{[]string{"--help"}, []string{"send ", "feedback ", "events ", "version ", "--connection-string-file", "--ca", "HUBCTL_CA"}},
-		{[]string{"events", "--help"}, []string{"earliest", "latest", "sequence", "2026-11-22T10:00:00Z", "--consumer-group", "$Default)", "--count", "--json"}},
-		{[]string{"send", "--help"}, []string{"--body", "none,positive,negative,full", "--prop", "--expires", "--json"}},
+		{[]string{"--help"}, []string{"send ", "feedback ", "events ", "device create", "twin set", "call ", "version ", "--auth", "--https", "--connection-string-file", "--ca", "HUBCTL_CA"}},
+		{[]string{"events", "--help"}, []string{"earliest", "latest", "sequence", "offset:N", "--partition", "2026-11-22T10:00:00Z", "--consumer-group", "$Default)", "--count", "--json"}},
+		{[]string{"send", "--help"}, []string{"--body", "none,positive,negative,full", "--prop", "--expires", "--correlation-id", "--json"}},
 		{[]string{"feedback", "--help"}, []string{"--count", "--json"}},
 		{[]string{"version"}, []string{"hubctl "}},
 		{[]string{"version", "--json"}, []string{`"version":"`, `"platform":"`}},

@@ -12,14 +12,15 @@ import (
 )
 
 type sendCommand struct {
-	Device  string            `arg:"" help:"Device id."`
-	Command string            `help:"Name of the command: sets the property \"command\"." placeholder:"NAME"`
-	Body    string            `help:"JSON object of arguments." placeholder:"JSON"`
-	Ack     string            `help:"Outcomes to give feedback on: ${enum}." enum:"none,positive,negative,full" default:"none"`
-	Prop    map[string]string `help:"Application property; may be repeated." placeholder:"K=V" mapsep:"none"`
-	Expires time.Duration     `help:"How long the command may wait for its device; 0s leaves it to the hub (1h by default)." default:"0s" placeholder:"DURATION"`
-	ID      string            `help:"Message-id; default a random one." placeholder:"ID"`
-	JSON    bool              `help:"Print JSON."`
+	Device        string            `arg:"" help:"Device id."`
+	Command       string            `help:"Name of the command: sets the property \"command\"." placeholder:"NAME"`
+	Body          string            `help:"JSON object of arguments." placeholder:"JSON"`
+	Ack           string            `help:"Outcomes to give feedback on: ${enum}." enum:"none,positive,negative,full" default:"none"`
+	Prop          map[string]string `help:"Application property; may be repeated." placeholder:"K=V" mapsep:"none"`
+	Expires       time.Duration     `help:"How long the command may wait for its device; 0s leaves it to the hub (1h by default)." default:"0s" placeholder:"DURATION"`
+	CorrelationID string            `help:"Correlation-id; default none." placeholder:"ID"`
+	ID            string            `help:"Message-id; default a random one." placeholder:"ID"`
+	JSON          bool              `help:"Print JSON."`
 }
 
 // Validate refuses what would be sent as something else.
@@ -39,7 +40,7 @@ func (c *sendCommand) Run(ctx context.Context, std cli.IO, h *hub) error {
 	if err != nil {
 		return err
 	}
-	cmd := &service.Command{ID: c.ID, Ack: service.Ack(c.Ack), Properties: maps.Clone(c.Prop), Body: []byte(c.Body)}
+	cmd := &service.Command{ID: c.ID, CorrelationID: c.CorrelationID, Ack: service.Ack(c.Ack), Properties: maps.Clone(c.Prop), Body: []byte(c.Body)}
 	if cmd.ID == "" {
 		cmd.ID = service.NewID()
 	}
