@@ -137,6 +137,43 @@ func TestMethodNeedsAConnectedDevice(t *testing.T) {
 	})
 }
 
+func TestOnlyTheDeviceThatWasCalledAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, nil)
+		token := b.moduleToken()
+		l := b.connectDevice().methods()
+		done := b.call(hubsim.MethodCall{Name: "m"})
+		id := l.receive(l.in).Properties.CorrelationID
+		module := b.connect(nil)
+		module.authorize(token)
+		accepted(t, module.send(module.sender("/devices/pi-17/modules/edge1/methods/devicebound"), methodAnswer(id, int32(500), `"mine"`)))
+		accepted(t, l.send(l.out, methodAnswer(id, int32(200), `1`)))
+		if got := <-done; got.result.Status != 200 {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+func TestACallThatWasGivenUpIsNotSentLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, nil)
+		c := b.connectDevice()
+		r := c.receiver(methodsAddress, &amqp.ReceiverOptions{Credit: -1})
+		if got := <-b.call(hubsim.MethodCall{Name: "old", ResponseTimeout: time.Second}); !errors.Is(got.err, hubsim.ErrMethodTimeout) {
+			t.Fatalf("without credit: %v", got.err)
+		}
+		done := b.call(hubsim.MethodCall{Name: "new", ResponseTimeout: time.Second})
+		synctest.Wait()
+		if err := r.IssueCredit(5); err != nil {
+			t.Fatal(err)
+		}
+		if m := c.receive(r); m.ApplicationProperties["IoThub-methodname"] != "new" {
+			t.Errorf("got %v", m.ApplicationProperties)
+		}
+		<-done
+	})
+}
+
 func TestMethodRefusals(t *testing.T) {
 	b := newBed(t, nil)
 	if _, err := b.CallMethod(t.Context(), "ghost", hubsim.MethodCall{Name: "m"}); !errors.Is(err, hubsim.ErrUnknownDevice) {

@@ -44,7 +44,7 @@ func TestTwinOverREST(t *testing.T) {
 	o = w.object(200, w.do("PATCH", path, "service", body, "If-Match", `"AAAAAAAAAAE="`))
 	sameJSON(t, part(t, o, "tags"), `{"site":"north"}`)
 	sameJSON(t, part(t, o, "properties", "desired"), `{"a":1,"b":{"c":2},"$version":2}`)
-	if o["etag"] == "AAAAAAAAAAE=" || o["connectionState"] != "Connected" {
+	if o["etag"] == "AAAAAAAAAAE=" || o["version"] != 3.0 || o["connectionState"] != "Connected" {
 		t.Errorf("twin %v", o)
 	}
 	sameJSON(t, l.receive(l.in).GetData(), `{"a":1,"b":{"c":2},"$version":2}`)

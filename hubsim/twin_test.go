@@ -239,6 +239,25 @@ func TestTwinAnswerWaitsForCredit(t *testing.T) {
 	}
 }
 
+func TestTwinAnswersThatNobodyTakes(t *testing.T) {
+	b := newBed(t, nil)
+	c := b.connectDevice()
+	out := c.sender(twinAddress)
+	for n := range 1003 { // three more than are kept
+		accepted(t, c.send(out, twinRequest(uint64(n), "GET", "", " ")))
+	}
+	r := c.receiver(twinAddress, &amqp.ReceiverOptions{Credit: 10})
+	if id := c.receive(r).Properties.CorrelationID; id != uint64(3) {
+		t.Errorf("the first answer is %v, want the oldest that is kept", id)
+	}
+	// What a receiver has left behind is not for the next one.
+	if err := r.Close(stepContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	l := &twinLinks{c, out, c.receiver(twinAddress, nil)}
+	l.ok(twinRequest("fresh", "GET", "", " "))
+}
+
 func TestTwinErrors(t *testing.T) {
 	b := newBed(t, nil)
 	if _, err := b.Twin("ghost"); !errors.Is(err, hubsim.ErrUnknownDevice) {
