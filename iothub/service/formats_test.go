@@ -36,3 +36,21 @@ func TestEventFormat(t *testing.T) {
 	b.WriteByte('\n')
 	golden.Check(t, "../../docs/formats/event.json", b.Bytes(), *update)
 }
+
+func TestDeviceFormat(t *testing.T) {
+	// As Azure answers it; the keys must not come out again.
+	const answer = `{"deviceId":"pi-17","generationId":"637000000000000001","etag":"NzI3NDY1ODg=","connectionState":"Disconnected","status":"disabled",
+		"statusReason":"moved","connectionStateUpdatedTime":"0001-01-01T00:00:00","statusUpdatedTime":"2026-11-22T10:00:00Z",
+		"lastActivityTime":"2026-11-22T09:59:01.25Z","cloudToDeviceMessageCount":3,
+		"authentication":{"symmetricKey":{"primaryKey":"a2V5a2V5a2V5a2V5","secondaryKey":"a2V5a2V5a2V5a2V6"},"x509Thumbprint":{"primaryThumbprint":null},"type":"sas"},
+		"capabilities":{"iotEdge":false}}`
+	var d service.Device
+	if err := json.Unmarshal([]byte(answer), &d); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.MarshalIndent(&d, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden.Check(t, "../../docs/formats/device.json", append(text, '\n'), *update)
+}

@@ -74,11 +74,13 @@ func (c *Client) rest(ctx context.Context, r *request, out any) error {
 func (c *Client) newRequest(ctx context.Context, r *request) (*http.Request, error) {
 	var body io.Reader
 	if r.body != nil {
-		text, err := json.Marshal(r.body)
-		if err != nil {
+		text := new(bytes.Buffer)
+		enc := json.NewEncoder(text)
+		enc.SetEscapeHTML(false) // what the caller wrote goes out as it is
+		if err := enc.Encode(r.body); err != nil {
 			return nil, fmt.Errorf("request: %w", err)
 		}
-		body = bytes.NewReader(text)
+		body = text
 	}
 	req, err := http.NewRequestWithContext(ctx, r.method, "https://"+c.o.HTTPS+r.path+"?api-version="+apiVersion+r.query, body)
 	if err != nil {
