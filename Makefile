@@ -35,9 +35,9 @@ test: race-needs ## All Go tests, race detector on, shuffled (PKG=./outbox/... f
 check: fmt-check vet lint test test-32 ## What a change must pass: format, vet, lint, tests with race, 32-bit tests
 
 .PHONY: clean
-clean: ## Remove everything that was built (.build, .demo, dist)
+clean: ## Remove everything that was built or installed (.build, .demo, dist, interop/node_modules)
 	chmod -R u+w .build .demo dist 2>/dev/null || true
-	rm -rf .build .demo dist
+	rm -rf .build .demo dist interop/node_modules
 
 ##@ The parts of check
 
@@ -72,7 +72,7 @@ lint: ## golangci-lint, the import direction included, and shellcheck where it i
 	"$$(tools/get.sh golangci-lint)" run
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not installed: the scripts were NOT checked"; fi
 
-SCRIPTS = $(wildcard *.sh tools/*.sh .ci/run packaging/deb/*.sh packaging/deb/debian/*.postinst packaging/deb/debian/*.postrm test/*.sh test/*/*.sh)
+SCRIPTS = $(wildcard *.sh tools/*.sh .ci/run packaging/deb/*.sh packaging/deb/debian/*.postinst packaging/deb/debian/*.postrm test/*.sh test/*/*.sh interop/*.sh)
 
 ##@ Releases
 
@@ -88,11 +88,15 @@ deb: ## Debian packages for amd64, arm64 and armhf (GOARM=6) into dist, checked 
 vuln: ## govulncheck; says so where its database cannot be reached
 	@tools/vuln.sh
 
-##@ Larger tests (root, apt)
+##@ Larger tests (root, apt; interop: npm)
 
 .PHONY: system-test
 system-test: ## The package's life in a booted Debian container: install, telemetry, kill, watchdog, upgrade, purge
 	./test/system/run.sh
+
+.PHONY: interop
+interop: ## Other people's clients: Microsoft's SDKs for Node against hubsim, a hub on rhea against iotagent and hubctl (node, npm)
+	./interop/run.sh
 
 .PHONY: vm-test
 vm-test: ## GPIO outputs against a real kernel's simulated chip, in a virtual machine

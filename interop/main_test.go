@@ -5,6 +5,7 @@
 package interop
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,7 +33,7 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // a temporary folder
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir+string(filepath.Separator), "iotagent/cmd/iotagent", "iotagent/cmd/hubctl")
+	build := exec.CommandContext(context.Background(), "go", "build", "-buildvcs=false", "-o", dir+string(filepath.Separator), "iotagent/cmd/iotagent", "iotagent/cmd/hubctl", "iotagent/cmd/hubsim")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)

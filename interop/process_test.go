@@ -41,7 +41,7 @@ func program(t *testing.T, name string, args ...string) *process {
 func start(t *testing.T, path string, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{
-		t: t, name: filepath.Base(path) + " " + strings.Join(args, " "), cmd: exec.Command(path, args...),
+		t: t, name: filepath.Base(path) + " " + strings.Join(args, " "), cmd: exec.CommandContext(t.Context(), path, args...),
 		ended: make(chan struct{}), changed: make(chan struct{}),
 	}
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + os.TempDir()}, env...)
