@@ -178,6 +178,7 @@ func TestBlackHole(t *testing.T) {
 		b := newBed(t, nil)
 		c := b.connectDevice()
 		s := c.sender(eventsAddress)
+		synctest.Wait() // the credit is there
 		b.BlackHole(true)
 		receipt, err := s.SendWithReceipt(t.Context(), amqp.NewMessage([]byte("x")), nil)
 		if err != nil {

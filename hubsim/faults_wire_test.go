@@ -94,6 +94,7 @@ func TestHalfOpenConnections(t *testing.T) {
 			b := newBed(t, nil)
 			c := b.connectDevice()
 			s := c.sender(eventsAddress)
+			synctest.Wait() // the credit is there
 			b.SetHole(hole)
 			receipt, err := s.SendWithReceipt(t.Context(), amqp.NewMessage([]byte("x")), nil)
 			if err != nil {
@@ -119,6 +120,7 @@ func TestSlowReader(t *testing.T) {
 		b := newBed(t, nil)
 		c := b.connectDevice()
 		s := c.sender(eventsAddress)
+		synctest.Wait()
 		b.SetReadRate(1000)
 		accepted(t, c.send(s, amqp.NewMessage([]byte("x")))) // ends the read that waits already, for any number of bytes
 		start := time.Now()

@@ -28,6 +28,7 @@ type program struct {
 	Device   deviceCommand      `cmd:"" help:"Manage the hub's registry of devices."`
 	Twin     twinCommand        `cmd:"" help:"Show and change what the hub keeps for a device."`
 	Call     callCommand        `cmd:"" help:"Call a direct method of a device and print the answer."`
+	Sim      simCommand         `cmd:"" help:"Show what a hubsim is doing and switch its faults."`
 	Version  cli.VersionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -48,7 +49,7 @@ func main() {
 // Main runs one command line and returns the exit status.
 func Main(ctx context.Context, args []string, std cli.IO) int {
 	var p program
-	return cli.Run(ctx, "hubctl", "The cloud side of Azure IoT Hub: send commands, watch feedback, follow telemetry, manage devices.", args, &p, std, kong.Bind(&p.hub))
+	return cli.Run(ctx, "hubctl", "The cloud side of Azure IoT Hub: send commands, watch feedback, follow telemetry, manage devices.", args, &p, std, kong.Bind(&p.hub), kong.Bind(&p.Sim))
 }
 
 // client reads the connection string and returns the way to the hub.

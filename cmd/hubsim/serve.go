@@ -36,6 +36,7 @@ type program struct {
 	DirectEvents   bool             `help:"Serve telemetry on the hub's own connection instead of redirecting services."`
 	DeviceFeedback bool             `help:"Let devices send feedback records themselves, on /messages/serviceBound/feedback."`
 	TokenGrace     time.Duration    `help:"How long links outlive their token." default:"5m"`
+	Control        string           `help:"Where hubctl sim reaches the hub: a path, or HOST:PORT on loopback (default: control.sock in the state directory)." placeholder:"PATH|ADDR"`
 	ReadyFile      string           `help:"File to write the address into once the hub listens, for scripts." placeholder:"FILE" type:"path"`
 	Verbose        bool             `help:"Log links, tokens and connections to standard error." short:"v"`
 	Version        kong.VersionFlag `help:"Print the version."`
@@ -58,6 +59,11 @@ func (p *program) Run(ctx context.Context, std cli.IO) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, cleanup()) }()
+	control, err := p.openControl(ctx, state)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = control.Close() }() // closed already after serve
 	hub, err := hubsim.New(&hubsim.Options{
 		Hostname: p.Hostname, Partitions: p.Partitions, StateDir: state, Events: sink, DirectEvents: p.DirectEvents, DeviceFeedback: p.DeviceFeedback,
 		FeedbackDelay: p.FeedbackDelay, TokenGrace: grace(p.TokenGrace), Logger: p.logger(std.Err),
@@ -84,14 +90,14 @@ func (p *program) Run(ctx context.Context, std cli.IO) (err error) {
 	if p.Events == "-" {
 		out = std.Err // standard output is for events alone
 	}
-	err = greet(out, l, web, state, hub)
+	err = greet(out, l, web, p.controlShown(state, control), state, hub)
 	if err == nil && p.ReadyFile != "" {
 		err = writeReady(p.ReadyFile, l.Addr().String())
 	}
 	if err != nil {
 		return errors.Join(err, closeAll(l, web))
 	}
-	if err := serve(ctx, hub, l, web); err != nil {
+	if err := serve(ctx, hub, l, web, control); err != nil {
 		return err
 	}
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
@@ -100,9 +106,10 @@ func (p *program) Run(ctx context.Context, std cli.IO) (err error) {
 	return nil
 }
 
-// serve answers on both listeners, web being nil without --https, until ctx ends or one of them fails.
-func serve(ctx context.Context, hub *hubsim.Server, l, web net.Listener) error {
+// serve answers on the listeners, web being nil without --https, until ctx ends or one of them fails.
+func serve(ctx context.Context, hub *hubsim.Server, l, web, control net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return serveControl(ctx, hub, control) })
 	g.Go(func() error { return hub.Serve(ctx, l) })
 	if web != nil {
 		g.Go(func() error { return hub.ServeHTTPS(ctx, web) })
@@ -178,13 +185,14 @@ func (p *program) logger(w io.Writer) *slog.Logger {
 }
 
 // greet prints where the hub is and which files its clients need. The first line is for scripts too.
-func greet(w io.Writer, l, web net.Listener, state string, hub *hubsim.Server) error {
+func greet(w io.Writer, l, web net.Listener, control, state string, hub *hubsim.Server) error {
 	var b strings.Builder
 	line := func(what, name string) { fmt.Fprintf(&b, "  %-9s%s\n", what, filepath.Join(state, name)) }
 	fmt.Fprintf(&b, "hubsim listens on %s\n", l.Addr())
 	if web != nil {
 		fmt.Fprintf(&b, "  %-9s%s\n", "https", web.Addr())
 	}
+	fmt.Fprintf(&b, "  %-9s%s\n", "control", control)
 	line("trust", "ca.pem")
 	line("service", "service.connection-string")
 	line("owner", "owner.connection-string")
