@@ -134,6 +134,8 @@ func hintFor(err error) string {
 		return "the device may have done it; --timeout gives it longer"
 	case errors.Is(err, service.ErrChanged):
 		return "get it again and decide anew; its etag is another now"
+	case errors.Is(err, service.ErrQuota):
+		return "the quota begins anew at midnight UTC; more units or another tier raise it"
 	case errors.Is(err, service.ErrThrottled):
 		return "wait a little, then try again"
 	case unknown:

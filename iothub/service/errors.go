@@ -18,6 +18,8 @@ var (
 	ErrQueueFull = errors.New("the device's command queue is full")
 	// ErrThrottled means that the hub wants fewer requests.
 	ErrThrottled = errors.New("throttled by the hub")
+	// ErrQuota means that the hub's messages of the day are used up.
+	ErrQuota = errors.New("the hub's daily quota is used up")
 	// ErrUnauthorized means that the policy's key is wrong or has not the right.
 	ErrUnauthorized = errors.New("not authorized")
 	// ErrNotFound means that the hub has no such consumer group, or does not offer what was asked for.
@@ -43,15 +45,23 @@ func final(err error) bool {
 // refusal is an error of the hub in words for people.
 type refusal struct{ remote *amqp.Error }
 
-// Error returns the condition with what the description says, which from IoT Hub is a JSON object.
-func (r refusal) Error() string {
+// details are what the description says, which from IoT Hub is a JSON object; zero from others.
+func (r refusal) details() (code int, message string) {
 	var d struct {
 		ErrorCode int    `json:"errorCode"`
 		Message   string `json:"message"`
 	}
-	switch err := json.Unmarshal([]byte(r.remote.Description), &d); {
-	case err == nil && d.Message != "" && d.ErrorCode != 0:
-		return fmt.Sprintf("%s (%d): %s", r.remote.Condition, d.ErrorCode, d.Message)
+	if json.Unmarshal([]byte(r.remote.Description), &d) != nil {
+		return 0, ""
+	}
+	return d.ErrorCode, d.Message
+}
+
+// Error returns the condition with what the description says.
+func (r refusal) Error() string {
+	switch code, message := r.details(); {
+	case message != "" && code != 0:
+		return fmt.Sprintf("%s (%d): %s", r.remote.Condition, code, message)
 	case r.remote.Description != "":
 		return fmt.Sprintf("%s: %s", r.remote.Condition, r.remote.Description)
 	}
@@ -70,13 +80,32 @@ func explain(err error) error {
 	if !ok {
 		return err
 	}
-	switch remote.Condition {
-	case amqp.ErrCondNotFound:
-		return fmt.Errorf("%w: %w", ErrNotFound, refusal{remote})
-	case "com.microsoft:device-container-throttled", "com.microsoft:server-busy":
-		return fmt.Errorf("%w: %w", ErrThrottled, refusal{remote})
-	case amqp.ErrCondUnauthorizedAccess:
-		return fmt.Errorf("%w: %w", ErrUnauthorized, refusal{remote})
+	if sentinel := sentinelOf(refusal{remote}); sentinel != nil {
+		return fmt.Errorf("%w: %w", sentinel, refusal{remote})
 	}
 	return refusal{remote}
 }
+
+// sentinelOf says what a refusal means, by its code where it has one that says more than its condition; nil for nothing in particular.
+func sentinelOf(r refusal) error {
+	switch code, _ := r.details(); {
+	case code == quotaExceeded:
+		return ErrQuota
+	case code/1000 == 429, code == 503005, code == 503008:
+		return ErrThrottled
+	}
+	switch r.remote.Condition {
+	case amqp.ErrCondNotFound:
+		return ErrNotFound
+	case "com.microsoft:quota-exceeded":
+		return ErrQuota
+	case "com.microsoft:device-container-throttled", "com.microsoft:server-busy":
+		return ErrThrottled
+	case amqp.ErrCondUnauthorizedAccess:
+		return ErrUnauthorized
+	}
+	return nil
+}
+
+// quotaExceeded is IoT Hub's code for it.
+const quotaExceeded = 403002

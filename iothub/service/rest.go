@@ -173,6 +173,10 @@ func refused(answer *http.Response, body []byte) error {
 // sentinel says what the refusal means (Microsoft, "Understand and resolve Azure IoT Hub errors"); nil for nothing in particular.
 func (e *restError) sentinel() error {
 	switch e.status {
+	case http.StatusForbidden:
+		if e.code == quotaExceeded || e.name == "IotHubQuotaExceeded" {
+			return ErrQuota
+		}
 	case http.StatusUnauthorized:
 		return ErrUnauthorized
 	case http.StatusNotFound:

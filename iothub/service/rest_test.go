@@ -253,6 +253,8 @@ func TestAnswersOfOtherShapes(t *testing.T) {
 		"a page":        {404, "", `<html>`, service.ErrNotFound, "not found: status 404"},
 		"no time left":  {504, "GatewayTimeout", `{"Message":"{\"errorCode\":504101,\"message\":\"Late.\"}"}`, service.ErrMethodTimeout, "(504101): Late."},
 		"too much":      {429, "ThrottlingException", ``, service.ErrThrottled, "throttled by the hub: status 429 ThrottlingException"},
+		"quota":         {403, "IotHubQuotaExceeded", `{"Message":"ErrorCode:IotHubQuotaExceeded;Enough."}`, service.ErrQuota, "daily quota is used up: status 403 IotHubQuotaExceeded: Enough."},
+		"forbidden":     {403, "Other", ``, nil, "status 403 Other"},
 		"not here":      {302, "", ``, nil, "status 302"},
 		"a fault":       {500, "ServerError", `{"Message":7}`, nil, "status 500 ServerError"},
 		"no JSON":       {200, "", `<html>`, nil, "not the JSON that an IoT Hub sends"},

@@ -46,7 +46,7 @@ const (
 	maxCommand  = 64 << 10
 )
 
-// Send queues a command for a device and returns when the hub has it. The error wraps ErrDeviceUnknown, ErrQueueFull, ErrThrottled or
+// Send queues a command for a device and returns when the hub has it. The error wraps ErrDeviceUnknown, ErrQueueFull, ErrThrottled, ErrQuota or
 // ErrUnauthorized where one applies.
 func (c *Client) Send(ctx context.Context, device string, cmd *Command) error {
 	if len(cmd.Body) > maxCommand {
@@ -94,7 +94,8 @@ func settled(device string, state amqp.DeliveryState) error {
 
 // commandError says what a refusal means for a command.
 func commandError(device string, err error) error {
-	if remote, ok := errors.AsType[*amqp.Error](err); ok {
+	remote, ok := errors.AsType[*amqp.Error](err)
+	if explained := explain(err); ok && !errors.Is(explained, ErrThrottled) && !errors.Is(explained, ErrQuota) {
 		switch remote.Condition {
 		case amqp.ErrCondNotFound:
 			return fmt.Errorf("send to %s: %w: %w", device, ErrDeviceUnknown, refusal{remote})
