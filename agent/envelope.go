@@ -35,7 +35,7 @@ const (
 	maxProperties   = 100
 )
 
-// The application properties that every message carries, so that the cloud sees each hole by itself (DESIGN §3.5).
+// The application properties that every message carries, so that the cloud sees each hole by itself (ARCHITECTURE.md).
 const (
 	propEpoch = "epoch"
 	propLane  = "lane"

@@ -7,7 +7,7 @@ import (
 	"iotagent/sensors"
 )
 
-// PackOptions says when a message is sealed (DESIGN §3.4).
+// PackOptions says when a message is sealed (ARCHITECTURE.md).
 type PackOptions struct {
 	// MaxMessageBytes is the size that the hub meters: body, system property values, application properties. 0 means 4096.
 	MaxMessageBytes int

@@ -169,7 +169,7 @@ func (s *session) settle(ctx context.Context) {
 	}
 }
 
-// outcome does what DESIGN §3.8 says about each fate of a message.
+// outcome does with each fate of a message what ARCHITECTURE.md says (life of a reading, 6).
 func (s *session) outcome(id outbox.ID, o iothub.Outcome) {
 	switch o.State {
 	case iothub.Accepted:

@@ -7,7 +7,7 @@ import (
 	"iotagent/iothub"
 )
 
-// waits says how long to stay away from the hub after each class of error (DESIGN §5). Nothing is fatal for ever: a disabled device
+// waits says how long to stay away from the hub after each class of error (ARCHITECTURE.md). Nothing is fatal for ever: a disabled device
 // may be enabled again, so it is tried slowly.
 func waits(class iothub.Class) backoff.Backoff {
 	switch class {

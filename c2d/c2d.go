@@ -1,5 +1,5 @@
 // Package c2d carries out cloud-to-device commands: it checks them, remembers them in a ledger so that none runs twice, hands them to
-// a handler and settles them with a true answer (DESIGN §4).
+// a handler and settles them with a true answer (ARCHITECTURE.md).
 package c2d
 
 import (
@@ -107,7 +107,7 @@ type Common struct {
 // Settlement is the answer to the hub.
 type Settlement uint8
 
-// The answers of DESIGN §4.
+// The answers that a device can give.
 const (
 	Accept Settlement = iota
 	Reject

@@ -40,7 +40,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Router takes commands in, has each carried out at most once and answers them (DESIGN §4). Make one with NewRouter, call Recover
+// Router takes commands in, has each carried out at most once and answers them (ARCHITECTURE.md). Make one with NewRouter, call Recover
 // before the first Deliver, and Close at the end.
 type Router struct {
 	o        Options
@@ -190,7 +190,7 @@ func (r *Router) seen(ctx context.Context, rec *record, c Command) *verdict {
 	return v
 }
 
-// check refuses what must not run (DESIGN §4.1).
+// check refuses what must not run (ARCHITECTURE.md).
 func (r *Router) check(c Command) (*lane, *verdict) {
 	l := r.handlers[c.Name]
 	if l == nil {

@@ -29,7 +29,7 @@ func refuse(format string, args ...any) *verdict {
 
 func release(reason string) *verdict { return &verdict{Release, reason} }
 
-// verdictOf is DESIGN §4.3.
+// verdictOf turns an outcome into the answer for the hub (ARCHITECTURE.md, life of a command).
 func verdictOf(res Result) *verdict {
 	switch res.Status {
 	case Done:

@@ -1,5 +1,5 @@
 // Package config reads the TOML configuration into validated, typed values and reports every mistake of every file in one run, each
-// with file, line, column and what to write instead (DESIGN §7).
+// with file, line, column and what to write instead (ARCHITECTURE.md).
 //
 // It knows no sensor and no command by name: the lists come from the caller, and each type decodes and judges its own table.
 // Secrets are not read by Load but by Hub.Credentials, because most commands must work without them.

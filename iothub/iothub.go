@@ -16,7 +16,7 @@ import (
 // Auth is the way a device proves who it is.
 type Auth string
 
-// The ways of DESIGN §7; the zero value means SAS.
+// The ways that the configuration offers; the zero value means SAS.
 const (
 	AuthSAS      Auth = "sas"       // a token over CBS, renewed on the living connection
 	AuthSASPlain Auth = "sas-plain" // a token in SASL PLAIN, bound to the connection
@@ -91,7 +91,7 @@ type Message struct {
 // State is how the hub settled a message.
 type State uint8
 
-// The outcomes of DESIGN §3.8. Only Accepted lets a message be deleted.
+// The outcomes that AMQP knows (part 3, §3.4). Only Accepted lets a message be deleted.
 const (
 	// Unknown: the link was lost before the outcome came; the hub may or may not have it.
 	Unknown State = iota
@@ -140,7 +140,7 @@ const (
 	Release
 )
 
-// Class sorts errors by what to do about them (DESIGN §5).
+// Class sorts errors by what to do about them (ARCHITECTURE.md).
 type Class string
 
 // The classes.

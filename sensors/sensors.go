@@ -89,7 +89,7 @@ type Common struct {
 // Quality says how far a reading may be believed.
 type Quality string
 
-// The qualities of DESIGN §3.2.
+// The qualities that docs/formats.md lists.
 const (
 	Good       Quality = "good"
 	Stale      Quality = "stale"

@@ -71,7 +71,7 @@ func (c *runCommand) finite(ctx context.Context, f *config.File, dial dialFunc, 
 	return errors.Join(err, hw.Close(), q.Close())
 }
 
-// serve runs the daemon: the parts are opened in the order of DESIGN §3 and closed in the opposite one.
+// serve runs the daemon: the parts are opened in the order of their dependence and closed in the opposite one.
 func serve(ctx context.Context, f *config.File, dial dialFunc, log *slog.Logger) error {
 	q, err := openOutbox(f, bothBusy, log) // a send may have it open
 	if err != nil {

@@ -21,7 +21,7 @@ type rule struct {
 	may    []string
 }
 
-// From the programs down to the leaves; every list is what DESIGN §6 puts below that package.
+// From the programs down to the leaves; every list is what ARCHITECTURE.md puts below that package.
 func rules() []rule {
 	device := []string{
 		"agent", "config", "iothub", "iothub/sas", "c2d", "c2d/", "sensors", "sensors/", "outbox", "outbox/", "internal/",

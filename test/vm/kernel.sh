@@ -15,7 +15,8 @@ mkdir -p "$state/lists/partial" "$state/deb"
 
 # shellcheck disable=SC2016 # apt expands it
 mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | head -n 1 || true)
-echo "deb [arch=amd64] ${mirror:-http://deb.debian.org/debian/} $suite main" >"$state/sources.list"
+[ -n "$mirror" ] || { echo "kernel.sh: apt knows no Debian mirror: run apt-get update first" >&2; exit 1; }
+echo "deb [arch=amd64] $mirror $suite main" >"$state/sources.list"
 apt=(-o APT::Architecture=amd64 -o APT::Architectures=amd64 -o Dir::Etc::sourcelist="$state/sources.list"
 	-o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists="$state/lists" -o Dir::State::status=/dev/null
 	-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root)
