@@ -19,6 +19,7 @@ func (s *Server) addDeviceLocked(d *device) {
 	d.commands = &queue{
 		mu: &s.mu, now: s.opts.Now, lock: s.opts.CommandLock, limit: s.opts.QueueLimit,
 		maxDeliveries: s.opts.MaxDeliveries, countLockLoss: s.opts.CountLockLoss,
+		note: s.noteQueue, flush: s.flushQueues, keptAs: d.key(), generation: d.generation,
 		ready: func() { s.pumpCommandsLocked(d) },
 		ended: func(it *item, status string) {
 			if it.wants(status) {

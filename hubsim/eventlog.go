@@ -108,15 +108,20 @@ func newEvent(m *amqp.Message, d *device, authMethod string, now time.Time) *Eve
 	annotations["iothub-enqueuedtime"] = e.Enqueued.Time
 	annotations["iothub-message-source"] = "Telemetry"
 	m.Annotations = annotations
-	if p := m.Properties; p != nil {
+	e.describe()
+	return e
+}
+
+// describe shows the message in the event's own fields.
+func (e *Event) describe() {
+	if p := e.message.Properties; p != nil {
 		e.MessageID = idText(p.MessageID)
 		e.ContentType = deref(p.ContentType)
 	}
-	for k, v := range m.ApplicationProperties {
+	for k, v := range e.message.ApplicationProperties {
 		e.Properties[k] = plainText(v)
 	}
-	e.setBody(bodyOf(m))
-	return e
+	e.setBody(bodyOf(e.message))
 }
 
 // stamp adds the annotations that tell the event's place, once it has one.

@@ -47,6 +47,7 @@ func newFeedback(s *Server) *feedback {
 	f := &feedback{s: s}
 	f.queue = &queue{
 		mu: &s.mu, now: s.opts.Now, lock: s.opts.CommandLock, limit: feedbackLimit, maxDeliveries: s.opts.MaxDeliveries,
+		note: s.noteQueue, flush: s.flushQueues,
 		ready: s.pumpFeedbackLocked,
 		ended: func(*item, string) { s.noteLocked() },
 	}
@@ -57,18 +58,24 @@ func newFeedback(s *Server) *feedback {
 func (f *feedback) add(r FeedbackRecord) {
 	f.all = append(f.all[max(0, len(f.all)-9999):], r)
 	f.pending = append(f.pending, r)
+	f.s.noteQueue(&queueLine{Op: "record", Record: &r})
+	f.s.flushQueues()
 	if len(f.pending) >= f.s.opts.FeedbackBatch {
 		f.flush()
 		return
 	}
 	if len(f.pending) == 1 {
-		f.timer = time.AfterFunc(f.s.opts.FeedbackDelay, func() {
-			f.s.mu.Lock()
-			defer f.s.mu.Unlock()
-			f.flush()
-			f.s.noteLocked()
-		})
+		f.startTimer()
 	}
+}
+
+func (f *feedback) startTimer() {
+	f.timer = time.AfterFunc(f.s.opts.FeedbackDelay, func() {
+		f.s.mu.Lock()
+		defer f.s.mu.Unlock()
+		f.flush()
+		f.s.noteLocked()
+	})
 }
 
 func (f *feedback) flush() {
@@ -80,6 +87,7 @@ func (f *feedback) flush() {
 	}
 	body, err := json.Marshal(f.pending)
 	f.pending = nil
+	f.s.noteQueue(&queueLine{Op: "sent"})
 	if err != nil { // cannot happen: strings and times
 		f.s.opts.Logger.Warn("feedback cannot be encoded", "error", err)
 		return
@@ -92,6 +100,7 @@ func (f *feedback) flush() {
 		Data: [][]byte{body},
 	}
 	if !f.queue.push(&item{msg: m, expires: f.s.opts.Now().Add(feedbackTTL)}) {
+		f.s.flushQueues()
 		f.s.opts.Logger.Warn("feedback dropped: nobody reads it")
 	}
 }

@@ -52,6 +52,23 @@ type queue struct {
 
 	items []*item // in order of seq
 	last  uint64
+
+	// note and flush write down what happens; nil: nobody does.
+	note               func(*queueLine)
+	flush              func()
+	keptAs, generation string // the queue's name there
+}
+
+func (q *queue) log(op string, it *item) {
+	if q.note != nil {
+		q.note(q.line(op, it))
+	}
+}
+
+func (q *queue) logged() {
+	if q.flush != nil {
+		q.flush()
+	}
 }
 
 // push appends a message that lives until expires; false means that the queue is full.
@@ -62,17 +79,31 @@ func (q *queue) push(it *item) bool {
 	q.last++
 	it.seq, it.enqueued = q.last, q.now()
 	q.items = append(q.items, it)
-	it.lifeTimer = time.AfterFunc(it.expires.Sub(it.enqueued), func() {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		q.expire(it)
-	})
+	q.log("put", it)
+	q.logged()
+	q.live(it)
 	if !it.enqueued.Before(it.expires) {
 		q.end(it, statusExpired)
 		return true
 	}
 	q.ready()
 	return true
+}
+
+// live ends a message when its time is over.
+func (q *queue) live(it *item) {
+	it.lifeTimer = time.AfterFunc(it.expires.Sub(q.now()), func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.expire(it)
+	})
+}
+
+// resume goes on with messages of an earlier life.
+func (q *queue) resume() {
+	for _, it := range q.items {
+		q.live(it)
+	}
 }
 
 // take locks the first deliverable message and returns it, or nil.
@@ -116,6 +147,8 @@ func (q *queue) back(it *item, count bool) {
 	it.locked, it.token = false, token{}
 	if count {
 		it.deliveries++
+		q.log("back", it)
+		q.logged()
 	}
 	switch {
 	case it.deliveries >= q.maxDeliveries:
@@ -137,7 +170,9 @@ func (q *queue) expire(it *item) {
 func (q *queue) end(it *item, status string) {
 	it.stop()
 	q.items = slices.DeleteFunc(q.items, func(o *item) bool { return o == it })
+	q.log("end", it)
 	q.ended(it, status)
+	q.logged()
 }
 
 func (q *queue) find(t token) *item {

@@ -27,8 +27,10 @@ type Options struct {
 	Partitions int
 	// Retention is how many events each partition keeps; default 10 000.
 	Retention int
-	// StateDir keeps identities and keys over restarts; "" keeps nothing. Queued commands, twins and events are always in memory only.
+	// StateDir keeps identities and keys over restarts; "" keeps nothing. Twins are always in memory only.
 	StateDir string
+	// KeepMessages keeps queued commands, events and feedback in StateDir too, and has it for this hub alone; false keeps them in memory only.
+	KeepMessages bool
 	// Now is the hub's wall clock, for token expiry and times in data; default time.Now. Timers run on package time all the same.
 	Now func() time.Time
 	// Logger defaults to a discarding one.
@@ -134,6 +136,7 @@ type Server struct {
 	accepted   int64  // telemetry messages so far
 	attached   uint64 // links so far
 	feedback   *feedback
+	keep       *keeper
 	calls      map[any]*pendingCall // methods that wait for an answer, by correlation-id
 	conns      map[*conn]bool
 	sockets    map[net.Conn]context.CancelFunc
@@ -174,7 +177,13 @@ func New(o *Options) (*Server, error) {
 	if err := s.load(); err != nil {
 		return nil, err
 	}
-	return s, s.saveLocked()
+	if err := s.openMessages(); err != nil {
+		return nil, err
+	}
+	if err := s.saveLocked(); err != nil {
+		return nil, errors.Join(err, s.keep.close())
+	}
+	return s, nil
 }
 
 // Serve answers connections from l until ctx ends or the Server is closed, and then closes l and waits for them. The error is nil after either.
@@ -233,7 +242,9 @@ func (s *Server) Close() error {
 	}
 	s.feedback.close()
 	s.noteLocked()
-	return nil
+	keep := s.keep
+	s.keep = nil
+	return keep.close()
 }
 
 // start serves one connection in a goroutine of its own; also runs beside wait group's when the caller has one.

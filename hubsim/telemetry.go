@@ -101,6 +101,7 @@ func (s *Server) storeLocked(d *device, l *link, m *amqp.Message) {
 	e.nth = s.accepted
 	p.append(e, meteredSize(m), s.opts.Retention)
 	e.stamp(n)
+	s.keep.event(e, p.bytes)
 	if s.opts.Events != nil {
 		s.opts.Events(e)
 	}

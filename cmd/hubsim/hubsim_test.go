@@ -57,8 +57,8 @@ func start(t *testing.T, args ...string) hub {
 	return hub{addr, stop}
 }
 
-// sendOne sends one telemetry message with nothing but the files that the program wrote, and returns what came of it.
-func sendOne(t *testing.T, state string) error {
+// connect opens pi-17's link for telemetry with nothing but the files that the program wrote.
+func connect(t *testing.T, state string) (*amqp.Conn, *amqp.Sender) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(state, "devices", "pi-17.connection-string"))
 	if err != nil {
@@ -86,7 +86,6 @@ func sendOne(t *testing.T, state string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = conn.Close() }()
 	session, err := conn.NewSession(ctx, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -95,6 +94,16 @@ func sendOne(t *testing.T, state string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return conn, s
+}
+
+// sendOne sends one telemetry message and returns what came of it.
+func sendOne(t *testing.T, state string) error {
+	t.Helper()
+	conn, s := connect(t, state)
+	defer func() { _ = conn.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	return s.Send(ctx, amqp.NewMessage([]byte("<hello>")), nil)
 }
 

@@ -9,8 +9,7 @@ import (
 )
 
 const description = `A local Azure IoT Hub: devices and services connect to it over AMQP with TLS, with connection strings that it writes into files.
-With --https also over WebSocket, and services over REST. Identities and keys stay in --state over restarts; queued commands, twins and
-telemetry do not.`
+With --https also over WebSocket, and services over REST. Identities, keys, queued commands, feedback and telemetry stay in --state over restarts, a kill included; twins do not.`
 
 func main() {
 	ctx, stop := cli.Interrupted(context.Background())

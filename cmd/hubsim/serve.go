@@ -27,7 +27,7 @@ type program struct {
 	HTTPS          string           `help:"Address for AMQP over WebSocket and the REST API; off without. Microsoft's SDKs insist on port 443." name:"https" placeholder:"ADDR"`
 	Hostname       string           `help:"Name of the hub, which tokens are made for." default:"localhost"`
 	Partitions     int              `help:"Partitions of the telemetry." default:"4"`
-	State          string           `help:"Directory for keys, certificate authority and connection strings (default: a temporary one, removed at the end)." placeholder:"DIR" type:"path"`
+	State          string           `help:"Directory for keys, certificate authority, connection strings and messages (default: a temporary one, removed at the end)." placeholder:"DIR" type:"path"`
 	Device         []string         `help:"Device to register, unless it is; ID/MODULE registers a module too; may be repeated." placeholder:"ID" sep:"none"`
 	X509           []string         `help:"Device to register that proves itself with a client certificate: the one in CERT.pem or, without it, one issued to the common name ID by a --device-ca; may be repeated." name:"x509" placeholder:"ID[=CERT.pem]" sep:"none"`
 	DeviceCA       []string         `help:"Certificate authority whose certificates devices may have; may be repeated." name:"device-ca" placeholder:"FILE" type:"existingfile" sep:"none"`
@@ -65,7 +65,7 @@ func (p *program) Run(ctx context.Context, std cli.IO) (err error) {
 	}
 	defer func() { _ = control.Close() }() // closed already after serve
 	hub, err := hubsim.New(&hubsim.Options{
-		Hostname: p.Hostname, Partitions: p.Partitions, StateDir: state, Events: sink, DirectEvents: p.DirectEvents, DeviceFeedback: p.DeviceFeedback,
+		Hostname: p.Hostname, Partitions: p.Partitions, StateDir: state, KeepMessages: p.State != "", Events: sink, DirectEvents: p.DirectEvents, DeviceFeedback: p.DeviceFeedback,
 		FeedbackDelay: p.FeedbackDelay, TokenGrace: grace(p.TokenGrace), Logger: p.logger(std.Err),
 	})
 	if err != nil {
