@@ -13,7 +13,7 @@ import (
 // maxTokens is how many identities may be authenticated on one connection.
 const maxTokens = 1000
 
-const tooManyTokens = "Too many tokens on this connection (403005 IotHubMaxCbsTokenExceeded)."
+const tooManyTokens = "Too many tokens on this connection (403005 IotHubMaxCbsTokenExceeded)." //nolint:gosec // the text of an error, no credential
 
 // maxReplies is how many answers wait for a client that asks and does not listen; the oldest goes.
 const maxReplies = 1000

@@ -108,7 +108,7 @@ func (s *Server) lastingFault(r *simctl.Request) error {
 	case "credit":
 		n := uint32(telemetryCredit)
 		if r.N >= 0 {
-			n = uint32(min(r.N, 1<<30)) //nolint:gosec // not negative here
+			n = uint32(min(r.N, 1<<30)) // not negative here
 		}
 		s.SetTelemetryCredit(n)
 	case "window":
@@ -144,7 +144,7 @@ func (s *Server) controlHole(mode string) error {
 	if i < 0 {
 		return fmt.Errorf("mode %q: want one of %s", mode, strings.Join(holeNames(), ", "))
 	}
-	s.SetHole(Hole(i)) //nolint:gosec // one of five
+	s.SetHole(Hole(i)) // one of five
 	return nil
 }
 

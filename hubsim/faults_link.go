@@ -131,7 +131,7 @@ func (s *Server) windowLocked() uint32 {
 	if s.faults.window < 0 {
 		return defaultWindow
 	}
-	return uint32(min(s.faults.window, 1<<30)) //nolint:gosec // not negative here
+	return uint32(min(s.faults.window, 1<<30)) // not negative here
 }
 
 // windowFaultLocked gives a new link's session the window that is set.

@@ -30,7 +30,7 @@ func (s *Server) SetHole(h Hole) {
 	s.hole.Store(uint32(h))
 }
 
-func (s *Server) currentHole() Hole { return Hole(s.hole.Load()) } //nolint:gosec // what SetHole stored
+func (s *Server) currentHole() Hole { return Hole(s.hole.Load()) } // what SetHole stored
 
 // SetReadRate makes the hub read so many bytes a second from each connection; 0: as they come.
 func (s *Server) SetReadRate(bytes int) {
