@@ -39,6 +39,7 @@ func (c *Client) login(ctx context.Context) error {
 	if err != nil {
 		return failure("attach $cbs", err)
 	}
+	c.free(links.sender)
 	links.receiver, err = session.NewReceiver(ctx, "$cbs", &amqp.ReceiverOptions{Name: linkName("cbs-receiver"), Credit: 4, TargetAddress: "cbs"})
 	if err != nil {
 		return failure("attach $cbs", err)

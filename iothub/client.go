@@ -129,6 +129,15 @@ func (c *Client) supervise() {
 	_ = c.conn.Close() // its error is at most a repetition of why the client ended
 }
 
+// free lets go of whoever sends on s when the connection has ended. The library may wait there for ever for a link that is gone: when the
+// context ends before the frame is written, the sender gives its credit back to the link, and only Close tells it that nobody takes it.
+func (c *Client) free(s *amqp.Sender) {
+	c.wg.Go(func() {
+		<-c.conn.Done()
+		_ = s.Close(c.ctx) // of what has ended; it does not wait for the peer
+	})
+}
+
 // linkLost is called by wire when a link or (link == "") a session ends. It must not block.
 func (c *Client) linkLost(link string, remote *amqp.Error) {
 	if c.closing.Load() {

@@ -196,6 +196,7 @@ func (c *Client) attach(ctx context.Context, telemetry, command string) (err err
 	if err != nil {
 		return failure("attach telemetry", err)
 	}
+	c.free(c.sender)
 	if c.o.TelemetryOnly {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -462,4 +463,28 @@ func TestLockLost(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A connection that ends while messages are being written lets every Send return: the library's own waits for ever for a link that is gone
+// when its context ends before the write and the link before it is told.
+func TestTrap22EndInMidSend(t *testing.T) {
+	for range 300 {
+		run(t, nil, func(t *testing.T, b *bed) {
+			c := b.dial(b.options())
+			var flood sync.WaitGroup
+			flood.Go(func() {
+				for n := 0; ; n++ {
+					if _, err := c.Send(t.Context(), message(n)); err != nil {
+						return
+					}
+				}
+			})
+			if _, err := b.WaitEvents(t.Context(), 20); err != nil {
+				t.Fatal(err)
+			}
+			b.DetachLinks("", "amqp:link:detach-forced", "Server Busy. Please retry operation")
+			flood.Wait()
+			want(t, ended(t, c, time.Minute), iothub.ClassServer)
+		})
+	}
 }
