@@ -84,6 +84,13 @@ func (s *Server) Connections() int {
 	return len(s.conns)
 }
 
+// Sockets returns how many connections there are at all, those included that are not open yet, or not any more.
+func (s *Server) Sockets() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sockets)
+}
+
 // Links returns the addresses of the attached links of a device, or of a module as "DEVICE/MODULE", sorted: its path ("/devices/ID",
 // "/devices/ID/modules/MODULE") and "/messages/devicebound", "/messages/events", "/methods/devicebound" or "/twin", the last two once for each
 // direction.

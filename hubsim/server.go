@@ -282,6 +282,7 @@ func (s *Server) admit(ctx context.Context, nc net.Conn) (_ context.Context, lea
 		cancel()
 		s.mu.Lock()
 		delete(s.sockets, nc)
+		s.noteLocked()
 		s.mu.Unlock()
 		s.wg.Done()
 	}, nil

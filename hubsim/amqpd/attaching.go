@@ -72,6 +72,7 @@ func (s *Session) newLink(f *attachFrame) *Link {
 	}
 	l.furthest = l.deliveryCount
 	s.links[f.handle] = l
+	s.used = max(s.used, uint64(f.handle)+1)
 	s.c.links++
 	return l
 }

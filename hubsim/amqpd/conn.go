@@ -54,7 +54,7 @@ func newConn(nc net.Conn, cfg *Config) *Conn {
 		sessions: make(map[uint16]*Session),
 	}
 	c.w = newWriter(nc, c.cfg.WriteTimeout, c.hasRoom)
-	c.br = bufio.NewReaderSize(&deadlineReader{c}, 32<<10)
+	c.br = bufio.NewReaderSize(&deadlineReader{c}, 4<<10)
 	c.fr = &frameReader{r: c.br, limit: maxSASLFrame}
 	return c
 }

@@ -130,7 +130,8 @@ func TestLinkViolations(t *testing.T) {
 			}
 			p.transfer(0, 77, nil, false) // was on its way: ignored
 			p.send(0, uint64(codeDetach), uint32(0), true)
-			p.attachSender(0, 0, "s") // the handle and the name are free again
+			p.send(0, uint64(codeFlow), nil, uint32(9), uint32(0), uint32(9), uint32(0)) // go-amqp sends one so late
+			p.attachSender(0, 0, "s")                                                    // the handle and the name are free again
 		})
 	}
 }
