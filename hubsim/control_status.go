@@ -80,9 +80,9 @@ func (r *ackRule) words() string {
 	which := "every delivery"
 	switch {
 	case r.Nth > 0:
-		which = fmt.Sprintf("delivery %d of %d so far", r.Nth, r.seen)
+		which = fmt.Sprintf("delivery %d (%d so far)", r.Nth, r.seen)
 	case r.Every > 0:
-		which = fmt.Sprintf("each %dth delivery", r.Every)
+		which = fmt.Sprintf("one delivery in %d", r.Every)
 	}
 	if r.Device != "" {
 		which += " of " + r.Device

@@ -92,6 +92,10 @@ func rawOf(nc net.Conn) *rawConn {
 		switch c := nc.(type) {
 		case *rawConn:
 			return c
+		case *webSocketConn:
+			return c.raw
+		case *holeConn:
+			nc = c.Conn
 		case interface{ NetConn() net.Conn }: // as tls.Conn has it
 			nc = c.NetConn()
 		default:

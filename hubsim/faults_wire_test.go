@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -42,15 +43,15 @@ func TestDropByFINAndByRST(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn, err := amqp.NewConn(t.Context(), &tapped{Conn: nc.(*tls.Conn)}, &amqp.ConnOptions{HostName: "localhost"})
+		ended := make(chan error, 1) // go-amqp keeps the socket's error to itself
+		conn, err := amqp.NewConn(t.Context(), &watched{nc, ended}, &amqp.ConnOptions{HostName: "localhost"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if n := cut(); n != 1 {
 			t.Errorf("%s: %d connections cut", name, n)
 		}
-		<-conn.Done()
-		_, err = nc.Read(make([]byte, 1)) // go-amqp keeps the socket's error to itself
+		err = <-ended
 		if reset := errors.Is(err, syscall.ECONNRESET); reset != (name == "RST") {
 			t.Errorf("%s: the client saw %v", name, err)
 		}
@@ -60,12 +61,6 @@ func TestDropByFINAndByRST(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// tapped keeps the first error of Read for the test: it stays the error of the reads that follow.
-type tapped struct{ *tls.Conn }
-
-// Close leaves the socket open for the test's own look.
-func (*tapped) Close() error { return nil }
 
 func TestBlackHoleBeforeTLS(t *testing.T) {
 	b, addr, config := listening(t)
@@ -184,4 +179,38 @@ func TestSwallowedTokens(t *testing.T) {
 			t.Errorf("the second request: %d for %v", status, id)
 		}
 	})
+}
+
+func TestResetReachesBelowAWebSocket(t *testing.T) {
+	b := newBed(t, nil)
+	w := b.serveWeb()
+	ended := make(chan error, 1)
+	conn, err := amqp.NewConn(t.Context(), &watched{w.dialWeb(""), ended}, &amqp.ConnOptions{HostName: "localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }() // it has ended
+	if n := b.ResetConnections(); n != 1 {
+		t.Errorf("%d connections cut", n)
+	}
+	if err := <-ended; !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the client saw %v", err)
+	}
+}
+
+// watched tells the first error of Read.
+type watched struct {
+	net.Conn
+	ended chan error
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if err != nil {
+		select {
+		case w.ended <- err:
+		default:
+		}
+	}
+	return n, err
 }

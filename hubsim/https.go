@@ -39,8 +39,11 @@ func (s *Server) ServeHTTPS(ctx context.Context, l net.Listener) error {
 	defer g.close()
 	defer cancel()
 	srv := &http.Server{
-		Handler:           g.guard(s.dated(s.routes())),
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		Handler:     g.guard(s.dated(s.routes())),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
+			return context.WithValue(ctx, rawKey{}, rawOf(nc))
+		},
 		ReadHeaderTimeout: 20 * time.Second,
 		ErrorLog:          slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
 	}
@@ -109,6 +112,6 @@ func (l *faultyListener) Accept() (net.Conn, error) {
 			_ = nc.Close() // the peer sees that
 			continue
 		}
-		return &holeConn{Conn: nc, s: l.s}, nil
+		return &holeConn{Conn: &rawConn{Conn: nc, s: l.s}, s: l.s}, nil
 	}
 }

@@ -143,7 +143,8 @@ type Server struct {
 	listeners  map[net.Listener]bool
 	created    time.Time
 	faults     faults
-	changed    chan struct{} // closed and replaced at each change; nil when nobody waits
+	written    map[string]string // what the files in the state directory hold
+	changed    chan struct{}     // closed and replaced at each change; nil when nobody waits
 }
 
 // ErrClosed is the error of calls on a closed Server.
@@ -153,7 +154,7 @@ var ErrClosed = errors.New("hub is closed")
 func New(o *Options) (*Server, error) {
 	s := &Server{
 		opts: o.withDefaults(), deviceCAs: x509.NewCertPool(),
-		devices: map[string]*device{}, calls: map[any]*pendingCall{}, conns: map[*conn]bool{},
+		written: map[string]string{}, devices: map[string]*device{}, calls: map[any]*pendingCall{}, conns: map[*conn]bool{},
 		sockets: map[net.Conn]context.CancelFunc{}, listeners: map[net.Listener]bool{},
 	}
 	if s.opts.Partitions < 1 || s.opts.Partitions > 128 {

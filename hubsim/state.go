@@ -143,9 +143,13 @@ func (s *Server) saveLocked() error {
 	}
 	// ca.pem goes before state.json, which needs it at the next start.
 	for name, data := range files {
+		if s.written[name] == string(data) { // each write waits for the disk
+			continue
+		}
 		if err := writeFile(s.statePath(name), data); err != nil {
 			return err
 		}
+		s.written[name] = string(data)
 	}
 	text, err := json.MarshalIndent(saved, "", "  ")
 	if err != nil {

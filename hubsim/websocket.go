@@ -53,7 +53,11 @@ type webSocketConn struct {
 	net.Conn
 	ws    *websocket.Conn
 	state tls.ConnectionState
+	raw   *rawConn
 }
+
+// rawKey is where a request's context has the connection below TLS.
+type rawKey struct{}
 
 // newWebSocketConn leaves it to the AMQP layer to end the connection, after a last word.
 func newWebSocketConn(r *http.Request, ws *websocket.Conn) *webSocketConn {
@@ -61,6 +65,7 @@ func newWebSocketConn(r *http.Request, ws *websocket.Conn) *webSocketConn {
 	if r.TLS != nil {
 		c.state = *r.TLS
 	}
+	c.raw, _ = r.Context().Value(rawKey{}).(*rawConn) // absent in tests without a listener of ours
 	return c
 }
 
