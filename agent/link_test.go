@@ -161,6 +161,25 @@ func TestMessageTooLargeForTheHubIsBuried(t *testing.T) {
 	})
 }
 
+// A hub that cuts the link for the size of a message has not said which one: none is given up.
+func TestDetachBlamesNoMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t)
+		ids := b.put(2000)
+		_, stop := b.run()
+		b.until(time.Minute, "progress", func() bool { return b.hub.Accepted() >= 100 })
+		b.hub.DetachLinks("/devices/pi-17/messages/events", "amqp:link:message-size-exceeded", "too big")
+		b.until(10*time.Minute, "everything", func() bool { got, _ := b.received(); return len(got) == len(ids) || b.queue.Stats().Dead > 0 })
+		if s := b.queue.Stats(); s.Dead != 0 {
+			t.Errorf("%d dead letters", s.Dead)
+		}
+		b.wantAll(ids)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A used-up quota keeps every message and sends seldom.
 func TestQuotaKeepsMessagesAndSlowsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

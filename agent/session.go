@@ -142,13 +142,7 @@ func (s *session) sendOne(ctx context.Context, e outbox.Entry) error {
 	r, err := s.c.Send(ctx, m)
 	if err != nil {
 		s.bytes.Release(size)
-		if classOf(err) == iothub.ClassMessage {
-			return s.bury(e.ID, err.Error())
-		}
-		if ctx.Err() == nil {
-			s.log.Debug("send", "error", err)
-			s.slowDown(classOf(err))
-		}
+		s.log.Debug("send", "error", err) // the connection has ended, which run reports; it says nothing about this message
 		return err
 	}
 	s.inFlight <- sent{id: e.ID, size: size, receipt: r}
