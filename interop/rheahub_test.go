@@ -291,6 +291,20 @@ func TestPoisonHoldsNothingUp(t *testing.T) {
 	h.quiet()
 }
 
+// A hub that cuts the link for the size of a message has not said which one: none is given up.
+func TestDetachGivesNothingUp(t *testing.T) {
+	t.Parallel()
+	h := newRheaHub(t, object{"100": object{"then": []string{"detach", "amqp:link:message-size-exceeded", "too big"}}})
+	config := h.agent(t, "")
+	want := h.backlog(t, config, 1000)
+	drain := program(t, "iotagent", append(config, "run", "--until-drained")...)
+	if status := drain.wait(); status != 0 {
+		t.Fatalf("status %d", status)
+	}
+	h.checkTelemetry(want)
+	h.quiet()
+}
+
 // A token in SASL PLAIN is one that another implementation accepts, too; a wrong key is told from a network that is down.
 func TestPlainAndWrongKey(t *testing.T) {
 	t.Parallel()
