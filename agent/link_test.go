@@ -165,10 +165,13 @@ func TestMessageTooLargeForTheHubIsBuried(t *testing.T) {
 func TestDetachBlamesNoMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t)
-		ids := b.put(2000)
+		ids := b.put(20)
+		b.hub.SetTelemetryCredit(0) // the first message waits to be sent
 		_, stop := b.run()
-		b.until(time.Minute, "progress", func() bool { return b.hub.Accepted() >= 100 })
+		b.until(time.Minute, "the links", func() bool { return len(b.hub.Links("pi-17")) == 2 })
+		synctest.Wait()
 		b.hub.DetachLinks("/devices/pi-17/messages/events", "amqp:link:message-size-exceeded", "too big")
+		b.hub.SetTelemetryCredit(1000)
 		b.until(10*time.Minute, "everything", func() bool { got, _ := b.received(); return len(got) == len(ids) || b.queue.Stats().Dead > 0 })
 		if s := b.queue.Stats(); s.Dead != 0 {
 			t.Errorf("%d dead letters", s.Dead)
