@@ -26,6 +26,7 @@ func newCaller(ctx context.Context, conn *amqp.Conn, node string) (*caller, erro
 	if n.snd, err = n.sess.NewSender(ctx, node, &amqp.SenderOptions{SourceAddress: replyTo}); err != nil {
 		return nil, n.failed(err)
 	}
+	free(ctx, conn, n.snd)
 	if n.rcv, err = n.sess.NewReceiver(ctx, node, &amqp.ReceiverOptions{TargetAddress: replyTo, Credit: 4}); err != nil {
 		return nil, n.failed(err)
 	}
@@ -58,4 +59,12 @@ func (n *caller) ask(ctx context.Context, m *amqp.Message) (answer *amqp.Message
 		of := answer.ApplicationProperties
 		return answer, integer(of["status-code"]), plainText(of["status-description"]), nil
 	}
+}
+
+// free lets go of whoever sends on s when the connection has ended: the library may wait there for ever for a link that is gone.
+func free(ctx context.Context, conn *amqp.Conn, s *amqp.Sender) {
+	go func() {
+		<-conn.Done()
+		_ = s.Close(ctx) // of what has ended; it does not wait for the peer
+	}()
 }

@@ -65,6 +65,7 @@ func (c *Client) Send(ctx context.Context, device string, cmd *Command) error {
 	if err != nil {
 		return commandError(device, err)
 	}
+	free(ctx, conn.Conn, snd)
 	receipt, err := snd.SendWithReceipt(ctx, cmd.message(device), nil)
 	if err != nil {
 		return commandError(device, err)
