@@ -67,8 +67,10 @@ func TestHostileConnections(t *testing.T) {
 			good = append(good, m...)
 		}
 		attack(t, s, rng, good, count/10) // so that what is allocated once is there
+		synctest.Wait()
 		before, routines := alive(), runtime.NumGoroutine()
 		attack(t, s, rng, good, count)
+		synctest.Wait() // what is ending has ended; what is left stays
 		if n := runtime.NumGoroutine(); n > routines+5 {
 			t.Errorf("%d goroutines, %d before", n, routines)
 		}
