@@ -17,6 +17,14 @@ type Options struct {
 	// MaxLoss is how long a reading may stay unwritten. At present every put is fsynced before it returns, which
 	// is within any bound. Default: 0.
 	MaxLoss time.Duration
+	// MinFree is how much of the file system stays free: below it the outbox does not grow, what is new displaces what is old as at the
+	// quota. Default: 64 MiB or a twentieth of the file system, whichever is less; negative is none.
+	MinFree int64
+	// Thin, when set, makes room from four fifths of the quota on, before anything is dropped. Default: nothing is thinned.
+	Thin Thinner
+	// ReadOnly opens the outbox for looking only: nothing is written, no lock keeps readers out, and what would change something returns
+	// ErrReadOnly.
+	ReadOnly bool
 	// MaxMessage is the largest body in bytes. Default: 256 KiB, the largest message that IoT Hub takes.
 	MaxMessage int
 	// MaxRAM bounds the bodies that wait in memory, for a commit or for a disk that does not work. Default: 16 MiB.
@@ -32,6 +40,22 @@ type Options struct {
 	Logger *slog.Logger
 	// OpenFile opens every file of the outbox; tests fail it on purpose. Default: os.OpenFile.
 	OpenFile func(name string, flag int, perm os.FileMode) (*os.File, error)
+}
+
+// Thinner makes few messages of many. It is given a run of bodies of one lane, oldest first, of which none was ever handed out and none
+// is durable, and returns what takes their place, oldest first: each Thinned stands for the next Messages bodies of the run, and
+// together they stand for all. It must not keep or change the bodies given, must not block, and is called by one goroutine at a time. It may be
+// given its own earlier results, when that was not enough; each time it should get its input down to a fraction.
+type Thinner func(lane Lane, run [][]byte) []Thinned
+
+// Thinned takes the place of one or more messages.
+type Thinned struct {
+	// Messages is how many of the run it stands for, at least 1.
+	Messages int
+	// Body is what is left of them; nil, with Messages 1, leaves that one message as it is.
+	Body []byte
+	// Readings is how many readings are inside.
+	Readings int
 }
 
 const (

@@ -80,7 +80,10 @@ type Entry struct {
 	// Body is the caller's to read, not to change; nil for a gap.
 	Body     []byte
 	Readings int
-	// Sent says that it was handed out before (in this process or an earlier one as far as is known).
+	// First is the first sequence number that the message stands for: ID.Seq, unless it was thinned, when it took the place of First to
+	// ID.Seq.
+	First uint64
+	// Sent says that it may have been handed out before, in this process or an earlier one.
 	Sent bool
 	// Gap is set instead of Body where messages are missing; it takes the place of what was lost.
 	Gap *Gap
@@ -95,9 +98,12 @@ type Gap struct {
 	To       uint64 `json:"to"`
 	Messages uint64 `json:"messages"`
 	Readings uint64 `json:"readings"`
-	// AtMost says that the counts are upper bounds (a damaged file), not exact.
+	// AtMost says that the counts are upper bounds (a damaged file), not exact. With Messages 0 nobody knows how many.
 	AtMost bool `json:"at_most"`
-	// Reason is "quota", "damage" or "unclean-stop".
+	// Within is set for "unclean-stop": what was put in the last Within (Options.MaxLoss) before that stop may be missing.
+	Within time.Duration `json:"within,omitempty"`
+	// Reason is "quota" (the disk space allowed was used up), "memory" (the disk did not work and memory was full), "damage",
+	// "unclean-stop" or "purged" (by `iotagent queue purge`).
 	Reason string `json:"reason"`
 }
 
@@ -112,6 +118,8 @@ var (
 	ErrNotDurable = errors.New("not on disk yet")
 	// ErrTooLarge: a body over Options.MaxMessage. Nothing of the call was queued.
 	ErrTooLarge = errors.New("message too large")
+	// ErrReadOnly: the outbox was opened for looking only.
+	ErrReadOnly = errors.New("outbox opened for reading only")
 	// ErrFull: the disk does not work and the memory stage is full too. Nothing of the call was queued.
 	ErrFull = errors.New("outbox full")
 )

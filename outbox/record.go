@@ -89,7 +89,7 @@ func decode(k, v []byte) (record, error) {
 
 // entry is the record as Next hands it out, with bodies of its own.
 func (r *record) entry(sent bool) (Entry, error) {
-	e := Entry{ID: r.id, Readings: int(min(r.readings, math.MaxInt32)), Sent: sent}
+	e := Entry{ID: r.id, First: r.id.Seq, Readings: int(min(r.readings, math.MaxInt32)), Sent: sent}
 	if !r.isGap() {
 		e.Body = append([]byte{}, r.body...)
 		return e, nil

@@ -79,7 +79,7 @@ func (m *Memory) Put(ctx context.Context, ms ...outbox.Message) ([]outbox.ID, er
 	for _, msg := range ms {
 		m.seq[msg.Lane]++
 		id := outbox.ID{Epoch: m.epoch, Lane: msg.Lane, Seq: m.seq[msg.Lane]}
-		e := outbox.Entry{ID: id, Body: append([]byte{}, msg.Body...), Readings: msg.Readings}
+		e := outbox.Entry{ID: id, First: id.Seq, Body: append([]byte{}, msg.Body...), Readings: msg.Readings}
 		m.queue[msg.Lane] = append(m.queue[msg.Lane], &kept{entry: e, at: time.Now().UTC()})
 		m.stats.Put[msg.Lane]++
 		ids = append(ids, id)
