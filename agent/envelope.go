@@ -40,14 +40,18 @@ const (
 	propEpoch = "epoch"
 	propLane  = "lane"
 	propSeq   = "seq"
+	// propSeqFrom is there on a message that stands for all from that number to seq.
+	propSeqFrom = "seq_from"
 	// propKind tells messages that are not readings: "gap", "command-result"; absent on readings.
 	propKind = "kind"
+	// propCreated is Envelope.Created, added by package iothub.
+	propCreated = "iothub-creation-time-utc"
 )
 
 // reservedProperty reports whether the agent sets that property itself.
 func reservedProperty(name string) bool {
 	switch name {
-	case propEpoch, propLane, propSeq, propKind, "iothub-creation-time-utc":
+	case propEpoch, propLane, propSeq, propSeqFrom, propKind, propCreated:
 		return true
 	}
 	return false
@@ -149,10 +153,9 @@ func message(entry outbox.Entry) (*iothub.Message, error) {
 	if err != nil {
 		return nil, fmt.Errorf("message %s: %w", entry.ID, err)
 	}
-	props := map[string]string{
-		propEpoch: epochText(entry.ID.Epoch),
-		propLane:  entry.ID.Lane.String(),
-		propSeq:   fmt.Sprint(entry.ID.Seq),
+	props := entryProperties(entry.ID)
+	if entry.Gap == nil && entry.First > 0 && entry.First < entry.ID.Seq {
+		props[propSeqFrom] = fmt.Sprint(entry.First)
 	}
 	maps.Copy(props, e.Properties)
 	return &iothub.Message{
@@ -164,6 +167,10 @@ func message(entry outbox.Entry) (*iothub.Message, error) {
 		Properties:      props,
 		Body:            e.Body,
 	}, nil
+}
+
+func entryProperties(id outbox.ID) map[string]string {
+	return map[string]string{propEpoch: epochText(id.Epoch), propLane: id.Lane.String(), propSeq: fmt.Sprint(id.Seq)}
 }
 
 func entryEnvelope(entry outbox.Entry) (*Envelope, error) {

@@ -18,6 +18,16 @@ func MessageOf(e outbox.Entry) (*iothub.Message, error) { return message(e) }
 
 func ReadingJSON(r *sensors.Reading) []byte { return appendReading(nil, r) }
 
+// ReadingCount returns how many readings one JSON object stands for, as far as thinning knows.
+func ReadingCount(text []byte) uint64 {
+	if r, ok := parseReading(text); ok {
+		return r.count
+	}
+	return 1
+}
+
+func JSONObjects(text []byte) ([][]byte, bool) { return jsonObjects(text) }
+
 func GapEnvelope(g *outbox.Gap) *Envelope { return gapEnvelope(g) }
 
 func ResultEnvelope(r c2d.Report) *Envelope { return resultEnvelope(r) }
