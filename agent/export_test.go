@@ -2,9 +2,11 @@ package agent
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"iotagent/c2d"
+	"iotagent/internal/clock"
 	"iotagent/iothub"
 	"iotagent/outbox"
 	"iotagent/sensors"
@@ -37,9 +39,31 @@ type Batch struct{ b *batch }
 
 func NewBatch(l outbox.Lane, o PackOptions) Batch { return Batch{newBatch(l, o.withDefaults())} }
 
-func (b Batch) Add(r *sensors.Reading) *outbox.Message { return b.b.add(r) }
+func (b Batch) Add(r *sensors.Reading) *outbox.Message { return bare(b.b.add(r)) }
 
-func (b Batch) Seal(now time.Duration) *outbox.Message { return b.b.seal(now) }
+func (b Batch) Seal() *outbox.Message { return bare(b.b.seal()) }
+
+func bare(m *sealed) *outbox.Message {
+	if m == nil {
+		return nil
+	}
+	return &m.Message
+}
+
+// Packer packs readings without an agent around it.
+type Packer struct{ p *packer }
+
+func NewPacker(q outbox.Queue, c *clock.Clock, log *slog.Logger, o PackOptions) Packer {
+	return Packer{newPacker(q, c, log, newPulse(), o)}
+}
+
+func (p Packer) Emit(l outbox.Lane, r sensors.Reading) { p.p.emit(l, r) }
+
+func (p Packer) Run(ctx context.Context) { p.p.run(ctx) }
+
+func (p Packer) Close() { close(p.p.in) }
+
+func (p Packer) Counts() PackCounts { return p.p.snapshot() }
 
 func NewPulse() *pulse { return newPulse() }
 

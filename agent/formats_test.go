@@ -89,7 +89,7 @@ func TestMessageFormats(t *testing.T) {
 			t.Fatal("three readings do not fill a message")
 		}
 	}
-	m := b.Seal(stamp().Mono)
+	m := b.Seal()
 	checkFormat(t, "readings.json", show(t, entry(outbox.Normal, m.Body, nil)))
 
 	checkFormat(t, "gap.json", show(t, entry(outbox.Normal, nil, &outbox.Gap{
@@ -133,7 +133,7 @@ func TestPackingKeepsTheLimit(t *testing.T) {
 				check(m)
 			}
 		}
-		check(b.Seal(0))
+		check(b.Seal())
 		if packed != n {
 			t.Fatalf("%d readings packed of %d", packed, n)
 		}

@@ -32,13 +32,19 @@ func (o PackOptions) wait() time.Duration {
 	return min(o.FlushInterval, o.MaxLoss/2)
 }
 
+// sealed is a message on its way to the outbox. Its Age is set when it gets there, which may be later than now.
+type sealed struct {
+	outbox.Message
+	oldest time.Duration // monotonic time of the oldest reading
+}
+
 // batch is the open message of one lane: readings that wait for company.
 type batch struct {
 	lane   outbox.Lane
 	room   int // bytes of body that still make one metered message
 	body   []byte
 	count  int
-	oldest time.Duration // monotonic time of the first reading
+	oldest time.Duration // monotonic time of the oldest reading
 	last   sensors.Reading
 }
 
@@ -61,24 +67,25 @@ func readingsEnvelope(created time.Time, body []byte) *Envelope {
 }
 
 // add takes a reading in and returns the sealed message that had no room for it, if any.
-func (b *batch) add(r *sensors.Reading) (sealed *outbox.Message) {
+func (b *batch) add(r *sensors.Reading) (full *sealed) {
 	text := appendReading(nil, r)
 	if b.count > 0 && len(b.body)+1+len(text)+1 > b.room {
-		sealed = b.seal(r.At.Mono)
+		full = b.seal()
 	}
 	sep := byte(',')
 	if b.count == 0 {
 		sep = '['
 		b.oldest = r.At.Mono
 	}
+	b.oldest = min(b.oldest, r.At.Mono) // one that took long may come after one that began later
 	b.body = append(append(b.body, sep), text...)
 	b.count++
 	b.last = *r
-	return sealed
+	return full
 }
 
-// seal closes the open message and starts an empty one; nil when there is nothing to seal. now is monotonic.
-func (b *batch) seal(now time.Duration) *outbox.Message {
+// seal closes the open message and starts an empty one; nil when there is nothing to seal.
+func (b *batch) seal() *sealed {
 	if b.count == 0 {
 		return nil
 	}
@@ -86,12 +93,11 @@ func (b *batch) seal(now time.Duration) *outbox.Message {
 	if b.last.At.Trusted {
 		created = b.last.At.Wall
 	}
-	m := &outbox.Message{
+	m := &sealed{oldest: b.oldest, Message: outbox.Message{
 		Lane:     b.lane,
-		Age:      max(now-b.oldest, 0),
 		Readings: b.count,
 		Body:     readingsEnvelope(created, append(b.body, ']')).Encode(),
-	}
+	}}
 	b.body, b.count = nil, 0
 	return m
 }

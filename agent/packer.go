@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,7 +31,10 @@ type packer struct {
 	// batches is the loop's own.
 	batches []*batch
 	// pending are sealed messages that the outbox had no room for; the loop's own. They are tried again every second.
-	pending []outbox.Message
+	pending []sealed
+	// unsaid is how many readings were lost since the log was told, at saidAt; the loop's own.
+	unsaid int
+	saidAt time.Time
 
 	mu     sync.Mutex
 	counts PackCounts
@@ -50,6 +54,8 @@ const (
 	// maxPending bounds what is kept while the outbox is full: 256 messages of 4 KiB are 1 MiB.
 	maxPending   = 256
 	pendingRetry = time.Second
+	// lossEvery is how often the log is told of lost readings: it lies on flash too.
+	lossEvery = time.Minute
 	// packerBeat is how often the packer reports that it lives; the promise allows for a commit on a dying SD card.
 	packerBeat    = 5 * time.Second
 	packerPromise = 45 * time.Second
@@ -81,6 +87,9 @@ func (p *packer) run(ctx context.Context) {
 				return
 			}
 			p.take(ctx, lr)
+			for range len(p.in) { // what came while the disk was slow shares messages, however old it is
+				p.take(ctx, <-p.in)
+			}
 		case <-timer.C:
 			p.put(ctx) // what is pending
 		}
@@ -91,14 +100,14 @@ func (p *packer) run(ctx context.Context) {
 func (p *packer) take(ctx context.Context, lr laneReading) {
 	p.count(func(c *PackCounts) { c.Readings++ })
 	b := p.batches[lr.lane]
-	if sealed := b.add(&lr.r); sealed != nil {
-		p.put(ctx, *sealed)
-	}
-	if lr.lane == outbox.Alarm { // sealed alone, at once, and never sent before it is on disk
-		if m := b.seal(p.clock.Mono()); m != nil {
-			m.Durable = true
-			p.put(ctx, *m)
-		}
+	p.put(ctx, b.add(&lr.r))
+	switch {
+	case lr.lane == outbox.Alarm: // sealed alone, at once, and never sent before it is on disk
+		m := b.seal()
+		m.Durable = true
+		p.put(ctx, m)
+	case p.o.wait() <= 0:
+		p.put(ctx, b.seal())
 	}
 }
 
@@ -106,60 +115,85 @@ func (p *packer) take(ctx context.Context, lr laneReading) {
 func (p *packer) flushDue(ctx context.Context) time.Duration {
 	wait, now := p.o.wait(), p.clock.Mono()
 	next := packerBeat
-	if len(p.pending) > 0 {
-		next = pendingRetry
-	}
 	for _, b := range p.batches {
 		if b.due(now, wait) {
-			if m := b.seal(now); m != nil {
-				p.put(ctx, *m)
-			}
+			p.put(ctx, b.seal())
 		}
 		if b.count > 0 {
 			next = min(next, wait-(now-b.oldest))
 		}
+	}
+	if len(p.pending) > 0 {
+		next = min(next, pendingRetry)
 	}
 	return max(next, time.Millisecond)
 }
 
 func (p *packer) sealAll(ctx context.Context) {
 	for _, b := range p.batches {
-		if m := b.seal(p.clock.Mono()); m != nil {
-			p.put(ctx, *m)
-		}
+		p.put(ctx, b.seal())
 	}
 	p.put(ctx)
-	if len(p.pending) > 0 {
-		p.lose(len(p.pending), "stopping with a full outbox")
-	}
-}
-
-// put gives the outbox what is pending and ms, in order.
-func (p *packer) put(ctx context.Context, ms ...outbox.Message) {
-	p.pending = append(p.pending, ms...)
 	for len(p.pending) > 0 {
-		_, err := p.queue.Put(context.WithoutCancel(ctx), p.pending[0])
-		if err != nil && !errors.Is(err, outbox.ErrNotDurable) {
-			break // the outbox itself says loudly why
-		}
-		p.pending[0] = outbox.Message{}
-		p.pending = p.pending[1:]
-		p.count(func(c *PackCounts) { c.Messages++ })
+		p.lose(0)
 	}
-	if over := len(p.pending) - maxPending; over > 0 {
-		p.lose(over, "disk and memory are full")
+	p.sayLost("stopping with a full outbox")
+}
+
+// put gives the outbox what is pending and ms; a nil is none. The lanes are independent: within each the order is kept.
+func (p *packer) put(ctx context.Context, ms ...*sealed) {
+	for _, m := range ms {
+		if m != nil {
+			p.pending = append(p.pending, *m)
+		}
+	}
+	var full [outbox.Bulk + 1]bool
+	p.pending = slices.DeleteFunc(p.pending, func(m sealed) bool {
+		full[m.Lane] = full[m.Lane] || !p.putOne(ctx, m)
+		return !full[m.Lane]
+	})
+	for len(p.pending) > maxPending {
+		p.lose(p.leastUrgent())
+	}
+	if time.Since(p.saidAt) >= lossEvery {
+		p.sayLost("disk and memory are full")
 	}
 }
 
-// lose drops the n oldest pending messages, and says so.
-func (p *packer) lose(n int, why string) {
-	var readings int
-	for _, m := range p.pending[:n] {
-		readings += m.Readings
+// putOne reports whether the outbox has it. What went wrong the outbox itself says loudly.
+func (p *packer) putOne(ctx context.Context, m sealed) bool {
+	m.Age = max(p.clock.Mono()-m.oldest, 0)
+	_, err := p.queue.Put(context.WithoutCancel(ctx), m.Message)
+	if err != nil && !errors.Is(err, outbox.ErrNotDurable) { // one that is not durable yet is queued all the same
+		return false
 	}
-	p.pending = p.pending[n:]
-	p.count(func(c *PackCounts) { c.ReadingsLost += uint64(readings) })
-	p.log.Error("readings lost", "readings", readings, "messages", n, "why", why)
+	p.count(func(c *PackCounts) { c.Messages++ })
+	return true
+}
+
+// leastUrgent returns the oldest pending message of the least urgent lane.
+func (p *packer) leastUrgent() int {
+	i := 0
+	for j, m := range p.pending {
+		if m.Lane > p.pending[i].Lane {
+			i = j
+		}
+	}
+	return i
+}
+
+// lose drops the pending message at i.
+func (p *packer) lose(i int) {
+	p.unsaid += p.pending[i].Readings
+	p.count(func(c *PackCounts) { c.ReadingsLost += uint64(p.pending[i].Readings) })
+	p.pending = slices.Delete(p.pending, i, i+1)
+}
+
+func (p *packer) sayLost(why string) {
+	if p.unsaid > 0 {
+		p.log.Error("readings lost", "readings", p.unsaid, "why", why)
+		p.unsaid, p.saidAt = 0, time.Now()
+	}
 }
 
 func (p *packer) count(f func(*PackCounts)) {

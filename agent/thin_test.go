@@ -31,10 +31,10 @@ func pack(o agent.PackOptions, rs []sensors.Reading, seal func(i int) bool) [][]
 	for i := range rs {
 		add(b.Add(&rs[i]))
 		if seal(i) {
-			add(b.Seal(0))
+			add(b.Seal())
 		}
 	}
-	add(b.Seal(0))
+	add(b.Seal())
 	return run
 }
 
