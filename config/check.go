@@ -2,8 +2,11 @@ package config
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -58,9 +61,37 @@ func (l *loader) check() {
 	l.within("telemetry.flush_interval", f.Telemetry.FlushInterval, 100*time.Millisecond, 24*time.Hour)
 	l.oneOf("telemetry.format", f.Telemetry.Format, []string{"json"}, []string{"senml"})
 	l.checkFlash()
+	l.checkMetrics()
 }
 
-// checkFlash warns when every message would be written to the disk before the hub can answer.
+// checkMetrics checks the address, and that nobody else can read the metrics unless that is wanted.
+func (l *loader) checkMetrics() {
+	const key, example = "metrics.listen", `"127.0.0.1:9464"`
+	m := l.file.Metrics
+	if !l.has(key) {
+		if m.AllowRemote {
+			l.bad("metrics.allow_remote", "does nothing without listen")
+		}
+		return
+	}
+	host, port, err := net.SplitHostPort(m.Listen)
+	n, perr := strconv.ParseUint(port, 10, 16)
+	switch {
+	case err != nil:
+		l.bad(key, "want an address and a port such as "+example)
+	case perr != nil || n == 0:
+		l.bad(key, fmt.Sprintf("want a port from 1 to 65535, such as in %s, got %q", example, shorten(port)))
+	case !m.AllowRemote && !loopback(host):
+		l.bad(key, "others could read the metrics; want a loopback address such as "+example+", or allow_remote = true beside it")
+	}
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
+// checkFlash warns when messages are written to the disk before the hub has had the time to answer.
 func (l *loader) checkFlash() {
 	loss, flush := l.file.Outbox.MaxLoss, l.file.Telemetry.FlushInterval
 	if loss.Duration > flush.Duration {
@@ -70,7 +101,12 @@ func (l *loader) checkFlash() {
 	if !l.has(key) {
 		key = "telemetry.flush_interval"
 	}
-	l.ps.warn(l.root.place(key), key, fmt.Sprintf("every message will be written to the disk, because outbox.max_loss (%v) is not longer than telemetry.flush_interval (%v)", loss, flush))
+	msg := "every reading will be a message of its own and be written to the disk before it is sent, because outbox.max_loss is 0s"
+	if loss.Duration > 0 {
+		msg = fmt.Sprintf("messages will be sealed after half of outbox.max_loss (%v), which is not longer than telemetry.flush_interval (%v), "+
+			"and be written to the disk unless the hub has them within the other half", loss, flush)
+	}
+	l.ps.warn(l.root.place(key), key, msg)
 }
 
 // checkSource checks that exactly one source says where to connect, and that nothing contradicts it.

@@ -40,6 +40,7 @@ type File struct {
 	Agent     Agent     `toml:"agent"`
 	Outbox    Outbox    `toml:"outbox"`
 	Telemetry Telemetry `toml:"telemetry"`
+	Metrics   Metrics   `toml:"metrics"`
 	// Sensors and Commands stand in the order of the files.
 	Sensors  []Sensor  `toml:"-"`
 	Commands []Command `toml:"-"`
@@ -89,6 +90,9 @@ type Agent struct {
 type Outbox struct {
 	// MaxBytes is the quota of the queue; default 256 MiB.
 	MaxBytes quantity.Bytes `toml:"max_bytes"`
+	// MinFree is how much of the disk the queue leaves free; nil when the file says nothing, which leaves it to package outbox. Zero is no
+	// bound.
+	MinFree *quantity.Bytes `toml:"min_free"`
 	// MaxLoss is how many seconds of readings a power cut may take; default 10 s. Zero writes every reading to the disk at once.
 	MaxLoss quantity.Duration `toml:"max_loss"`
 	// Order is "oldest-first".
@@ -103,6 +107,13 @@ type Telemetry struct {
 	FlushInterval quantity.Duration `toml:"flush_interval"`
 	// Format is "json".
 	Format string `toml:"format"`
+}
+
+// Metrics is [metrics].
+type Metrics struct {
+	// Listen is the address that serves them, "" (default) for none. It is a loopback address unless AllowRemote says otherwise.
+	Listen      string `toml:"listen"`
+	AllowRemote bool   `toml:"allow_remote"`
 }
 
 // Sensor is one [[sensor]].

@@ -47,21 +47,23 @@ func TestLoadMergesConfD(t *testing.T) {
 	want := defaults(main)
 	want.Hub.ConnectionStringFile, want.Hub.CAFile, want.Hub.Port, want.Hub.TokenTTL = "connection-string", "ca.pem", 443, seconds(1800)
 	want.Agent.StateDir = state
+	want.Outbox.MinFree = &quantity.Bytes{N: 100 << 20}
+	want.Metrics.Listen = "127.0.0.1:9464"
 	want.Outbox.MaxLoss, want.Telemetry.FlushInterval = seconds(60), seconds(2)
 	want.Sensors = []Sensor{
 		{
-			Common: sensors.Common{Name: "boiler", Type: "bme280", Interval: seconds(2), Timeout: seconds(2), Lane: "normal"},
+			Common: sensors.Common{Name: "boiler", Type: "bme280", Interval: seconds(2), Timeout: seconds(2), Lane: "normal", Thin: "none"},
 			Config: &fakeBME{Bus: "1", Address: 0x77, Enabled: true, Gain: 1, Limit: &limit, Calibration: calibration{Offset: -1}}, File: main, Line: 9,
 		},
 		{
-			Common: sensors.Common{Name: "tank.2", Type: "bme280", Interval: seconds(10), Timeout: seconds(7), Lane: "bulk"},
+			Common: sensors.Common{Name: "tank.2", Type: "bme280", Interval: seconds(10), Timeout: seconds(7), Lane: "bulk", Thin: "none"},
 			Config: &fakeBME{
 				Bus: "1", Address: 0x76, Enabled: true, Gain: 1, Calibration: calibration{Gain: 1.5},
 				Settle: quantity.Duration{Duration: 250 * time.Millisecond},
 			}, File: main, Line: 19,
 		},
 		{
-			Common: sensors.Common{Name: "pipe", Type: "ds18b20", Interval: seconds(10), Timeout: seconds(5), Lane: "normal"},
+			Common: sensors.Common{Name: "pipe", Type: "ds18b20", Interval: seconds(10), Timeout: seconds(5), Lane: "normal", Thin: "mean"},
 			Config: &fakeDS{ID: "28-0000"}, File: second, Line: 22,
 		},
 	}
@@ -128,8 +130,9 @@ func TestWarnings(t *testing.T) {
 	const hub = "[hub]\nconnection_string_file = \"cs\"\n"
 	for _, tc := range []struct{ text, want string }{
 		{hub, ""},
-		{hub + "[outbox]\nmax_loss = \"5s\"\n", "f:4:12: outbox.max_loss: every message will be written to the disk, because outbox.max_loss (5s) is not longer than telemetry.flush_interval (5s)"},
-		{hub + "[telemetry]\nflush_interval = \"1m\"\n", "f:4:18: telemetry.flush_interval: every message will be written to the disk, because outbox.max_loss (10s) is not longer than telemetry.flush_interval (1m)"},
+		{hub + "[outbox]\nmax_loss = \"5s\"\n", "f:4:12: outbox.max_loss: messages will be sealed after half of outbox.max_loss (5s), which is not longer than telemetry.flush_interval (5s), and be written to the disk unless the hub has them within the other half"},
+		{hub + "[telemetry]\nflush_interval = \"1m\"\n", "f:4:18: telemetry.flush_interval: messages will be sealed after half of outbox.max_loss (10s), which is not longer than telemetry.flush_interval (1m), and be written to the disk unless the hub has them within the other half"},
+		{hub + "[outbox]\nmax_loss = \"0s\"\n", "f:4:12: outbox.max_loss: every reading will be a message of its own and be written to the disk before it is sent, because outbox.max_loss is 0s"},
 	} {
 		f, err := Parse("f", []byte(tc.text), nil)
 		if err != nil {

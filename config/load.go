@@ -165,6 +165,7 @@ func (l *loader) home(path, key string) string {
 		{"agent", "[agent]", &Agent{}},
 		{"outbox", "[outbox]", &Outbox{}},
 		{"telemetry", "[telemetry]", &Telemetry{}},
+		{"metrics", "[metrics]", &Metrics{}},
 		{"sensor", "[[sensor]]", &sensors.Common{}},
 		{"command", "[[command]]", &c2d.Common{}},
 	} {

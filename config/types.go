@@ -8,6 +8,12 @@ import (
 	"iotagent/sensors"
 )
 
+// The ways of sensors.Common.Thin.
+const (
+	ThinNone = "none"
+	ThinMean = "mean"
+)
+
 // decodeSensors fills File.Sensors.
 func (l *loader) decodeSensors(d *decoder) {
 	types := make([]string, len(l.o.Sensors))
@@ -31,6 +37,12 @@ func checkSensor(b *block, c *sensors.Common) {
 	}
 	if lanes := []string{"normal", "bulk"}; !slices.Contains(lanes, c.Lane) {
 		b.bad("lane", choice(lanes, c.Lane))
+	}
+	if !b.t.has("thin") {
+		c.Thin = ThinNone
+	}
+	if ways := []string{ThinNone, ThinMean}; !slices.Contains(ways, c.Thin) {
+		b.bad("thin", choice(ways, c.Thin))
 	}
 }
 

@@ -84,6 +84,9 @@ type Common struct {
 	Timeout quantity.Duration `toml:"timeout"`
 	// Lane of the readings' messages: "normal" (default) or "bulk".
 	Lane string `toml:"lane"`
+	// Thin says what becomes of readings that wait for the hub when the room gets scarce: "mean" makes one of several, with the
+	// smallest, the mean and the largest value, before anything is dropped; "none" (default) keeps each as it is until then.
+	Thin string `toml:"thin"`
 }
 
 // Quality says how far a reading may be believed.
