@@ -12,6 +12,7 @@ import (
 	"iotagent/internal/clock"
 	"iotagent/internal/golden"
 	"iotagent/internal/quantity"
+	"iotagent/outbox"
 	"iotagent/sensors"
 )
 
@@ -118,6 +119,28 @@ func TestMessagesADay(t *testing.T) {
 				t.Errorf("got %d, want %d", got, row.want)
 			}
 		})
+	}
+}
+
+func TestOutboxOptions(t *testing.T) {
+	parse := func(text string) *outbox.Options {
+		t.Helper()
+		f, err := config.Parse("f", []byte("[hub]\nconnection_string_file = \"cs\"\n"+text), configOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return outboxOptions(f)
+	}
+	o := parse("")
+	if o.MinFree != 0 || o.Thin != nil || o.MaxLoss != 10*time.Second || o.MaxBytes != 256<<20 {
+		t.Errorf("of an empty file: %+v", o)
+	}
+	if o = parse("[outbox]\nmin_free = \"0B\"\nmax_loss = \"0s\"\n"); o.MinFree >= 0 || o.MaxLoss != 0 {
+		t.Errorf("without a floor: %+v", o)
+	}
+	o = parse("[outbox]\nmin_free = \"1GiB\"\n[[sensor]]\nname = \"a\"\ntype = \"sim\"\nthin = \"mean\"\n")
+	if o.MinFree != 1<<30 || o.Thin == nil {
+		t.Errorf("with all of it: %+v", o)
 	}
 }
 

@@ -24,10 +24,9 @@ const maxEnvelope = 272 << 10
 
 // openOutbox opens the queue; lockWait is how long another process may still hold it, 0 for the default of the package.
 func openOutbox(f *config.File, lockWait time.Duration, log *slog.Logger) (*outbox.Outbox, error) {
-	dir := filepath.Join(f.Agent.StateDir, "outbox")
-	q, err := outbox.Open(dir, &outbox.Options{
-		MaxBytes: f.Outbox.MaxBytes.N, MaxLoss: f.Outbox.MaxLoss.Duration, MaxMessage: maxEnvelope, LockWait: lockWait, Logger: log,
-	})
+	o := outboxOptions(f)
+	o.LockWait, o.Logger = lockWait, log
+	q, err := outbox.Open(filepath.Join(f.Agent.StateDir, "outbox"), o)
 	switch {
 	case errors.Is(err, outbox.ErrLocked):
 		return nil, cli.Fail(cli.Failed, err, "another iotagent works in "+f.Agent.StateDir+"; iotagent status shows it")
@@ -37,6 +36,32 @@ func openOutbox(f *config.File, lockWait time.Duration, log *slog.Logger) (*outb
 		return nil, cli.Fail(cli.Failed, err, "")
 	}
 	return q, nil
+}
+
+// outboxOptions are what the configuration says of the queue.
+func outboxOptions(f *config.File) *outbox.Options {
+	o := &outbox.Options{
+		MaxBytes: f.Outbox.MaxBytes.N, MaxLoss: f.Outbox.MaxLoss.Duration, MaxMessage: maxEnvelope,
+		Thin: agent.NewThinner(thinned(f), f.Telemetry.MaxMessageBytes),
+	}
+	if free := f.Outbox.MinFree; free != nil {
+		o.MinFree = free.N
+		if free.N == 0 {
+			o.MinFree = -1 // none, where 0 is the default
+		}
+	}
+	return o
+}
+
+// thinned names the sensors that opted in.
+func thinned(f *config.File) []string {
+	var names []string
+	for _, s := range f.Sensors {
+		if s.Thin == config.ThinMean {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 func openSensors(f *config.File, log *slog.Logger) (*sensors.Board, []agent.Source) {

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"iotagent/agent"
+	"iotagent/config"
 	"iotagent/internal/cli"
 	"iotagent/outbox"
 )
@@ -41,7 +42,7 @@ func (c *sendCommand) Run(ctx context.Context, std cli.IO, path configPath) erro
 	if err != nil {
 		return err
 	}
-	put, done, err := openPutter(ctx, f.Agent.StateDir, f.Outbox.MaxBytes.N)
+	put, done, err := openPutter(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -153,9 +154,9 @@ func filler(n, size int) []byte {
 type putter func(ctx context.Context, ms []agent.PutMessage) (ids []string, err error)
 
 // openPutter returns a way into the outbox: through the daemon when it runs, directly when it does not.
-func openPutter(ctx context.Context, stateDir string, maxBytes int64) (put putter, done func() error, err error) {
+func openPutter(ctx context.Context, f *config.File) (put putter, done func() error, err error) {
 	err = untilFree(ctx, func() error {
-		conn, err := dialControl(ctx, stateDir)
+		conn, err := dialControl(ctx, f.Agent.StateDir)
 		if err == nil {
 			put, done = daemonPutter(conn), conn.Close
 			return nil
@@ -163,7 +164,7 @@ func openPutter(ctx context.Context, stateDir string, maxBytes int64) (put putte
 		if !errors.Is(err, errNoDaemon) {
 			return cli.Fail(cli.Failed, err, "run it with sudo, or as a member of the group iotagent")
 		}
-		q, err := outbox.Open(filepath.Join(stateDir, "outbox"), &outbox.Options{MaxBytes: maxBytes})
+		q, err := outbox.Open(filepath.Join(f.Agent.StateDir, "outbox"), outboxOptions(f))
 		if err != nil {
 			return err
 		}
