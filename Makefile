@@ -10,6 +10,8 @@ PKG      ?= ./...
 DURATION ?=
 FUZZTIME ?= 10s
 BENCH    ?= .
+ROUNDS   ?= 50
+SEED     ?=
 LDFLAGS   = -s -w -X iotagent/internal/version.Version=$(VERSION)
 
 ##@ Every day
@@ -72,7 +74,7 @@ lint: ## golangci-lint, the import direction included, and shellcheck where it i
 	"$$(tools/get.sh golangci-lint)" run
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not installed: the scripts were NOT checked"; fi
 
-SCRIPTS = $(wildcard *.sh tools/*.sh .ci/run packaging/deb/*.sh packaging/deb/debian/*.postinst packaging/deb/debian/*.postrm test/*.sh test/*/*.sh interop/*.sh)
+SCRIPTS = $(wildcard *.sh tools/*.sh .ci/run packaging/deb/*.sh packaging/deb/debian/*.postinst packaging/deb/debian/*.postrm test/*.sh test/*/*.sh test/*/*/*.sh interop/*.sh)
 
 ##@ Releases
 
@@ -101,6 +103,10 @@ interop: ## Other people's clients: Microsoft's SDKs for Node against hubsim, a 
 .PHONY: vm-test
 vm-test: ## GPIO outputs against a real kernel's simulated chip, in a virtual machine
 	./test/vm/gpio.sh
+
+.PHONY: powercut
+powercut: ## Power cuts in a virtual machine while the outbox and iotagent work (ROUNDS=50; SEED repeats a run)
+	ROUNDS=$(ROUNDS) SEED=$(SEED) ./test/vm/powercut.sh
 
 .PHONY: qemu-test
 qemu-test: ## The tests of outbox and config as armv6 and arm64 programs under qemu-user

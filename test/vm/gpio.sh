@@ -13,51 +13,14 @@ fail() {
 	exit 1
 }
 
+refresh=()
 case ${1-} in
 "") ;;
---refresh) rm -rf "$vm/kernel" ;;
+--refresh) refresh=(--refresh) ;;
 *) fail "usage: $0 [--refresh]" ;;
 esac
-PATH=$PATH:/usr/sbin:/sbin
-missing=()
-need() { command -v "$1" >/dev/null || missing+=("$2"); }
-need qemu-system-x86_64 qemu-system-x86
-need busybox busybox-static
-need modprobe kmod
-need cpio cpio
-need xz xz-utils
-need zstd zstd
-[ ${#missing[@]} = 0 ] || tools/apt.sh "${missing[@]}" || fail "needs the packages ${missing[*]}"
-# Only a static busybox runs in a machine without libraries; the package busybox has a dynamic one of the same name.
-grep -q ld-linux "$(command -v busybox)" && { tools/apt.sh busybox-static || fail "needs the package busybox-static"; }
-mkdir -p "$vm"
-
-echo "kernel: Debian's newest with gpio-sim, kept in .build/vm/kernel"
-test/vm/kernel.sh "$vm/kernel" || fail "no kernel: see above; it needs apt and a Debian mirror"
-modules=$(find "$vm/kernel" -type d -path '*lib/modules/*' -prune | head -n 1)
-[ -n "$modules" ] || fail "the kernel package holds no modules; try --refresh"
-version=$(basename "$modules")
-base=${modules%/lib/modules/*}
-kernel=$(find "$vm/kernel" \( -name "vmlinuz-$version" -o -path "*/modules/$version/vmlinuz" \) | head -n 1)
-[ -n "$kernel" ] || fail "the kernel package holds no vmlinuz; try --refresh"
-depmod -b "$base" "$version"
-modprobe -d "$base" -S "$version" --show-depends gpio-sim >"$vm/depends" 2>&1 ||
-	fail "Linux $version has no gpio-sim: $(cat "$vm/depends")"
-
 root=$vm/root
-rm -rf "$root"
-mkdir -p "$root"/{bin,modules,proc,sys,dev,tmp}
-cp "$(command -v busybox)" "$root/bin/busybox"
-awk '$1 == "insmod" { print $2 }' "$vm/depends" | while read -r file; do
-	name=$(basename "$file")
-	case $file in
-	*.xz) xz -dc "$file" >"$root/modules/${name%.xz}" ;;
-	*.zst) zstd -qdc "$file" >"$root/modules/${name%.zst}" ;;
-	*) cp "$file" "$root/modules/$name" ;;
-	esac
-	name=${name%.xz}
-	echo "${name%.zst}" >>"$root/modules/order"
-done
+kernel=$(test/vm/root.sh "${refresh[@]}" "$root" gpio-sim) || fail "no kernel with gpio-sim: see above"
 CGO_ENABLED=0 GOARCH=amd64 go test -c -tags gpiosim -o "$root/gpio.test" ./c2d/gpiocmd
 cat >"$root/init" <<'INIT'
 #!/bin/busybox sh
@@ -90,4 +53,4 @@ tr -d '\r' <"$log" | sed 's/^/  vm: /'
 # A test program that found no test to run would end with 0 too.
 tr -d '\r' <"$log" | grep -q '^--- PASS: TestKernel' || fail "no test ran"
 tr -d '\r' <"$log" | grep -qx 'vm-exit 0' || fail "the tests failed; the machine's log is .build/vm/gpio.log"
-echo "PASS gpio.sh: outputs on Linux $version"
+echo "PASS gpio.sh: outputs on $(tr -d '\r' <"$log" | grep -o '^Linux [^,]*')"
