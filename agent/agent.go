@@ -47,6 +47,8 @@ type Commands interface {
 type Options struct {
 	// Queue is the outbox. The caller closes it after Run.
 	Queue outbox.Queue
+	// Admin is the same outbox for those who look into it through the control socket; nil answers them that it is not available.
+	Admin outbox.Admin
 	// Dial makes one connection to the hub.
 	Dial func(ctx context.Context) (*iothub.Client, error)
 	// Sources are the sensors; none is allowed.

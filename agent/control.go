@@ -16,15 +16,25 @@ import (
 	"iotagent/outbox"
 )
 
-// The control socket speaks JSON, one object a line, an answer for each request, any number of requests on one connection.
-// docs/formats.md shows every shape.
+// The control socket speaks JSON, one object a line, any number of requests on one connection, each answered before the next: by one line, or
+// by several of which all but the last say that there is more. docs/formats.md shows every shape.
 
 // Request is what a client asks.
 type Request struct {
-	// Op is "status" or "put".
+	// Op is "status", "put" or one of those on the queue (OpQueueList, …).
 	Op string `json:"op"`
 	// Messages are for "put": all of them are queued, durable, in this order, or none after the first that fails.
 	Messages []PutMessage `json:"messages,omitempty"`
+	// Lanes are the lanes that queue-list shows or queue-purge empties; none means all.
+	Lanes []string `json:"lanes,omitempty"`
+	// Dead means the dead letters in place of what is queued, for queue-list and queue-purge.
+	Dead bool `json:"dead,omitempty"`
+	// Limit is how many entries queue-list shows at most; 0 for all. Bodies asks for their content too.
+	Limit  int  `json:"limit,omitempty"`
+	Bodies bool `json:"bodies,omitempty"`
+	// Before makes queue-purge spare what was put at that time or later. DryRun makes it count only.
+	Before *time.Time `json:"before,omitempty"`
+	DryRun bool       `json:"dry_run,omitempty"`
 }
 
 // PutMessage is one message for the outbox.
@@ -44,6 +54,13 @@ type Answer struct {
 	Status *Status `json:"status,omitempty"`
 	// IDs answer "put": the message-ids, of those that were queued when there is an error.
 	IDs []string `json:"ids,omitempty"`
+	// Entries answer "queue-list"; More says that another answer follows.
+	Entries []QueueEntry `json:"entries,omitzero"`
+	More    bool         `json:"more,omitempty"`
+	// Report answers "queue-check" and "queue-repair".
+	Report *QueueReport `json:"report,omitempty"`
+	// Purged answers "queue-purge": what was thrown away before the error, when there is one.
+	Purged *QueuePurged `json:"purged,omitempty"`
 }
 
 // maxRequest bounds one line; a put of many messages is to be cut by the client.
@@ -83,32 +100,32 @@ func (c *Control) serve(ctx context.Context, conn net.Conn) {
 	enc := json.NewEncoder(conn)
 	for lines.Scan() {
 		var req Request
-		answer := Answer{}
-		if err := json.Unmarshal(lines.Bytes(), &req); err != nil {
-			answer.Error = "request is not JSON: " + err.Error()
+		send := func(a *Answer) error { return enc.Encode(a) }
+		var err error
+		if bad := json.Unmarshal(lines.Bytes(), &req); bad != nil {
+			err = send(&Answer{Error: "request is not JSON: " + bad.Error()})
 		} else {
-			answer = c.answer(ctx, req)
+			err = c.answer(ctx, req, send)
 		}
-		if enc.Encode(answer) != nil {
-			return
+		if err != nil {
+			return // the client has gone
 		}
 	}
 }
 
-func (c *Control) answer(ctx context.Context, req Request) Answer {
+// answer gives each answer of one request to send and returns its error.
+func (c *Control) answer(ctx context.Context, req Request, send func(*Answer) error) error {
 	switch req.Op {
 	case "status":
 		s := c.agent.Status()
-		return Answer{Status: &s}
+		return send(&Answer{Status: &s})
 	case "put":
 		ids, err := PutAll(ctx, c.agent.o.Queue, c.agent.o.Clock.Stamp().Wall, req.Messages)
-		a := Answer{IDs: ids}
-		if err != nil {
-			a.Error = err.Error()
-		}
-		return a
+		a := failed(err)
+		a.IDs = ids
+		return send(a)
 	}
-	return Answer{Error: fmt.Sprintf("unknown op %q", req.Op)}
+	return AnswerQueue(ctx, c.agent.o.Admin, req, send)
 }
 
 // PutAll queues messages in one call to the outbox and returns their ids; nil error means all are durable.
@@ -167,20 +184,37 @@ func ParseLane(s string) (outbox.Lane, error) {
 
 // Ask sends one request over a connection to the control socket and returns the answer. The error of an answer is returned as an error
 // beside it.
-func Ask(ctx context.Context, conn net.Conn, req Request) (*Answer, error) {
+func Ask(ctx context.Context, conn net.Conn, req Request) (a *Answer, err error) {
+	err = AskEach(ctx, conn, req, func(x *Answer) error { a = x; return nil })
+	return a, err
+}
+
+// AskEach is Ask for requests with any number of answers, each given to fn as it comes. It returns the first error of fn, after which the
+// connection is of no more use, or that of the last answer.
+func AskEach(ctx context.Context, conn net.Conn, req Request, fn func(*Answer) error) error {
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
 	if err := json.NewEncoder(conn).Encode(req); err != nil {
-		return nil, fmt.Errorf("control socket: %w", err)
+		return fmt.Errorf("control socket: %w", err)
 	}
-	var a Answer
-	err := json.NewDecoder(conn).Decode(&a)
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil, errors.New("control socket: the daemon hung up")
-	case err != nil:
-		return nil, fmt.Errorf("control socket: %w", err)
-	case a.Error != "":
-		return &a, errors.New(a.Error)
+	for dec := json.NewDecoder(conn); ; {
+		a := new(Answer)
+		err := dec.Decode(a)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, io.EOF):
+			return errors.New("control socket: the daemon hung up")
+		case err != nil:
+			return fmt.Errorf("control socket: %w", err)
+		}
+		if err := fn(a); err != nil {
+			return err
+		}
+		if a.Error != "" {
+			return errors.New(a.Error)
+		}
+		if !a.More {
+			return nil
+		}
 	}
-	return &a, nil
 }

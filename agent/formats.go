@@ -78,30 +78,38 @@ func appendString(b []byte, s string) []byte {
 	return append(b, q...)
 }
 
-// gapBody is the declaration of a loss.
+// DeclaredGap is a loss as the hub is told of it. docs/formats.md explains each key.
+type DeclaredGap struct {
+	// Epoch, From and To are zero where a damaged file did not tell which messages it held.
+	Epoch    string `json:"epoch,omitempty"`
+	Lane     string `json:"lane"`
+	From     uint64 `json:"from,omitempty"`
+	To       uint64 `json:"to,omitempty"`
+	Messages uint64 `json:"messages"`
+	Readings uint64 `json:"readings"`
+	AtMost   bool   `json:"at_most,omitempty"`
+	// WithinSeconds is set for "unclean-stop": what was taken that long before the stop may be missing.
+	WithinSeconds float64 `json:"within_seconds,omitempty"`
+	Reason        string  `json:"reason"`
+}
+
 type gapBody struct {
-	Gap struct {
-		Epoch    string `json:"epoch,omitempty"`
-		Lane     string `json:"lane"`
-		From     uint64 `json:"from,omitempty"`
-		To       uint64 `json:"to,omitempty"`
-		Messages uint64 `json:"messages"`
-		Readings uint64 `json:"readings"`
-		AtMost   bool   `json:"at_most,omitempty"`
-		Reason   string `json:"reason"`
-	} `json:"gap"`
+	Gap DeclaredGap `json:"gap"`
+}
+
+func declared(g *outbox.Gap) DeclaredGap {
+	d := DeclaredGap{
+		Lane: g.Lane.String(), From: g.From, To: g.To, Messages: g.Messages, Readings: g.Readings,
+		AtMost: g.AtMost, WithinSeconds: g.Within.Seconds(), Reason: g.Reason,
+	}
+	if g.Epoch != 0 { // a damaged file does not always tell
+		d.Epoch = epochText(g.Epoch)
+	}
+	return d
 }
 
 func gapEnvelope(g *outbox.Gap) *Envelope {
-	var body gapBody
-	if g.From > 0 { // a damaged file does not always tell which messages it held
-		body.Gap.Epoch = epochText(g.Epoch)
-	}
-	body.Gap.Lane = g.Lane.String()
-	body.Gap.From, body.Gap.To = g.From, g.To
-	body.Gap.Messages, body.Gap.Readings = g.Messages, g.Readings
-	body.Gap.AtMost, body.Gap.Reason = g.AtMost, g.Reason
-	return jsonEnvelope("gap", time.Time{}, body)
+	return jsonEnvelope("gap", time.Time{}, gapBody{declared(g)})
 }
 
 // resultBody is what a result message says about a command.

@@ -17,6 +17,7 @@ type program struct {
 	Read    readCommand        `cmd:"" help:"Take one reading of each sensor and print it."`
 	Send    sendCommand        `cmd:"" help:"Put messages of your own into the outbox."`
 	Status  statusCommand      `cmd:"" help:"Say what the daemon is doing."`
+	Queue   queueCommand       `cmd:"" help:"Look into the outbox, take out, check, repair and purge what is queued."`
 	Version cli.VersionCommand `cmd:"" help:"Print the version."`
 	Safe    safeCommand        `cmd:"" hidden:"" help:"Bring every output to its safe state (for the unit's stop hook)."`
 }

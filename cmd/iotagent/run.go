@@ -99,7 +99,7 @@ func serve(ctx context.Context, f *config.File, dial dialFunc, log *slog.Logger)
 func startControl(ctx context.Context, stateDir string, a *agent.Agent, log *slog.Logger) (stop func()) {
 	l, cleanup, err := listenControl(ctx, stateDir)
 	if err != nil {
-		log.Error("no control socket: status and send will not find this daemon", "error", err)
+		log.Error("no control socket: status, send and queue will not find this daemon", "error", err)
 		return func() {}
 	}
 	cctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -124,9 +124,9 @@ func notifier(log *slog.Logger) func(state string) {
 	}
 }
 
-func agentOptions(f *config.File, q outbox.Queue, dial dialFunc, log *slog.Logger) *agent.Options {
+func agentOptions(f *config.File, q *outbox.Outbox, dial dialFunc, log *slog.Logger) *agent.Options {
 	return &agent.Options{
-		Queue: q, Dial: dial, Drain: f.Agent.DrainTimeout.Duration, Version: version.String(), Logger: log,
+		Queue: q, Admin: adminOf(q), Dial: dial, Drain: f.Agent.DrainTimeout.Duration, Version: version.String(), Logger: log,
 		Pack: agent.PackOptions{
 			MaxMessageBytes: f.Telemetry.MaxMessageBytes, FlushInterval: f.Telemetry.FlushInterval.Duration, MaxLoss: f.Outbox.MaxLoss.Duration,
 		},

@@ -11,8 +11,8 @@ import (
 	"iotagent/outbox"
 )
 
-// Memory is a Queue in memory, with the order and the ids of the real one. It has no quota and makes no gaps. Set Fail to make its
-// Put, Next, Ack, Reject and Sync fail. Use NewMemory.
+// Memory is a Queue and an Admin in memory, with the order and the ids of the real one. It has no quota: Purge alone makes gaps. Set Fail
+// to make all its methods that return an error fail, Close excepted. Use NewMemory.
 type Memory struct {
 	mu      sync.Mutex
 	fail    error
@@ -24,11 +24,13 @@ type Memory struct {
 	dead    []outbox.DeadLetter
 	changed chan struct{}
 	stats   outbox.Stats
+	files   []outbox.FileReport
 }
 
 type kept struct {
-	entry outbox.Entry
-	at    time.Time
+	entry   outbox.Entry
+	at      time.Time
+	durable bool
 }
 
 var _ outbox.Queue = (*Memory)(nil)
@@ -80,7 +82,7 @@ func (m *Memory) Put(ctx context.Context, ms ...outbox.Message) ([]outbox.ID, er
 		m.seq[msg.Lane]++
 		id := outbox.ID{Epoch: m.epoch, Lane: msg.Lane, Seq: m.seq[msg.Lane]}
 		e := outbox.Entry{ID: id, First: id.Seq, Body: append([]byte{}, msg.Body...), Readings: msg.Readings}
-		m.queue[msg.Lane] = append(m.queue[msg.Lane], &kept{entry: e, at: time.Now().UTC()})
+		m.queue[msg.Lane] = append(m.queue[msg.Lane], &kept{entry: e, at: time.Now().UTC(), durable: msg.Durable})
 		m.stats.Put[msg.Lane]++
 		ids = append(ids, id)
 	}
@@ -165,7 +167,7 @@ func (m *Memory) Reject(id outbox.ID, reason string) error {
 	delete(m.flight, id)
 	m.stats.Rejected[id.Lane]++
 	m.dead = append(m.dead, outbox.DeadLetter{
-		ID: id, Body: k.entry.Body, Readings: k.entry.Readings, Reason: reason, At: time.Now().UTC(), Put: k.at,
+		ID: id, Body: k.entry.Body, Readings: k.entry.Readings, Gap: k.entry.Gap, Reason: reason, At: time.Now().UTC(), Put: k.at,
 	})
 	return nil
 }
