@@ -87,7 +87,7 @@ func entryEncoder(w io.Writer) func(*agent.QueueEntry) error {
 
 // entryLine is one entry for a person: id, age, size, readings and what there is to say.
 func entryLine(now time.Time, e *agent.QueueEntry) string {
-	since, readings := "unknown", "-"
+	since, bytes, readings := "unknown", size(int64(e.Size)), "-"
 	if clock.Plausible(e.Put) {
 		since = age(now, e.Put)
 	}
@@ -96,6 +96,7 @@ func entryLine(now time.Time, e *agent.QueueEntry) string {
 	}
 	var parts []string
 	if e.Gap != nil {
+		bytes = "-"
 		parts = append(parts, gapText(e.Gap))
 	}
 	if e.First > 0 {
@@ -103,7 +104,7 @@ func entryLine(now time.Time, e *agent.QueueEntry) string {
 		parts = append(parts, fmt.Sprintf("thinned, stands for %d to %s", e.First, last))
 	}
 	parts = append(parts, stateText(now, e)...)
-	return fmt.Sprintf("%-32s  %9s  %9s  %12s  %s\n", e.MessageID, since, size(int64(e.Size)), readings, strings.Join(parts, "; "))
+	return fmt.Sprintf("%-32s  %9s  %9s  %12s  %s\n", e.MessageID, since, bytes, readings, strings.Join(parts, "; "))
 }
 
 func stateText(now time.Time, e *agent.QueueEntry) []string {
