@@ -77,6 +77,7 @@ type Agent struct {
 	link    *link
 	packer  *packer
 	pulse   *pulse
+	written *written
 	log     *slog.Logger
 	started time.Time
 
@@ -101,6 +102,7 @@ func New(o *Options) *Agent {
 		a.o.Logger = slog.New(slog.DiscardHandler)
 	}
 	a.log = a.o.Logger
+	a.written = &written{start: a.o.Clock.Mono()}
 	a.packer = newPacker(a.o.Queue, a.o.Clock, a.log, a.pulse, a.o.Pack)
 	a.link = &link{
 		dial: a.o.Dial, queue: a.o.Queue, log: a.log, pulse: a.pulse, progress: a.progress,
@@ -126,6 +128,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 	feeding := a.startWatchdog(ctx)
 	defer feeding()
+	defer a.startWatch(ctx)()
 	<-ctx.Done()
 	a.o.Notify("STOPPING=1")
 	a.log.Info("stopping")
@@ -247,6 +250,17 @@ func (a *Agent) startWatchdog(ctx context.Context) (stop func()) {
 	return func() {
 		cancel()
 		<-done
+	}
+}
+
+// startWatch remembers how much is written when, up to the end.
+func (a *Agent) startWatch(ctx context.Context) (stop func()) {
+	wctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { a.written.watch(wctx, a.o.Clock.Mono, a.o.Queue.Stats) })
+	return func() {
+		cancel()
+		wg.Wait()
 	}
 }
 

@@ -65,6 +65,19 @@ func (p Packer) Close() { close(p.p.in) }
 
 func (p Packer) Counts() PackCounts { return p.p.snapshot() }
 
+// Written is the memory of what was written when.
+type Written struct{ w *written }
+
+func NewWritten(start time.Duration) Written { return Written{&written{start: start}} }
+
+func (w Written) Note(now time.Duration, q *outbox.Stats) { w.w.note(now, q) }
+
+func (w Written) Marks() int { return len(w.w.marks) }
+
+func (w Written) Today(now *clock.Stamp, local time.Time, q *outbox.Stats) (bytes, commits uint64, sinceStart bool) {
+	return w.w.today(now, local, q)
+}
+
 func NewPulse() *pulse { return newPulse() }
 
 func (p *pulse) Within(loop string, d time.Duration) { p.within(loop, d) }

@@ -34,11 +34,16 @@ type OutboxStatus struct {
 	DiskBytes  int64        `json:"disk_bytes"`
 	QuotaBytes int64        `json:"quota_bytes"`
 	// WrittenBytes and Commits count since the start.
-	WrittenBytes uint64   `json:"written_bytes"`
-	Commits      uint64   `json:"commits"`
-	Degraded     string   `json:"degraded,omitempty"`
-	RAMOnly      uint64   `json:"ram_only,omitempty"`
-	SetAside     []string `json:"set_aside,omitempty"`
+	WrittenBytes uint64 `json:"written_bytes"`
+	Commits      uint64 `json:"commits"`
+	// WrittenTodayBytes and WrittenTodayCommits count since the last local midnight or, when SinceStart says so, since the start, because that
+	// was later.
+	WrittenTodayBytes   uint64   `json:"written_today_bytes"`
+	WrittenTodayCommits uint64   `json:"written_today_commits"`
+	SinceStart          bool     `json:"written_today_since_start,omitempty"`
+	Degraded            string   `json:"degraded,omitempty"`
+	RAMOnly             uint64   `json:"ram_only,omitempty"`
+	SetAside            []string `json:"set_aside,omitempty"`
 }
 
 // LaneStatus is one lane's part of OutboxStatus.
@@ -69,12 +74,14 @@ type SensorState struct {
 
 // Status returns the present status.
 func (a *Agent) Status() Status {
-	now := a.o.Clock.Stamp()
+	now, q := a.o.Clock.Stamp(), a.o.Queue.Stats()
 	s := Status{
 		Version: a.o.Version, Time: now.Wall, ClockTrusted: now.Trusted, UptimeSeconds: time.Since(a.started).Seconds(),
-		Link: a.link.snapshot(), Outbox: outboxStatus(a.o.Queue.Stats()), Readings: a.packer.snapshot(), Stuck: a.pulse.stuck(),
+		Link: a.link.snapshot(), Outbox: outboxStatus(q), Readings: a.packer.snapshot(), Stuck: a.pulse.stuck(),
 		Sensors: []SensorState{}, Commands: []Command{},
 	}
+	o := &s.Outbox
+	o.WrittenTodayBytes, o.WrittenTodayCommits, o.SinceStart = a.written.today(&now, now.Wall.Local(), &q)
 	for _, src := range a.o.Sources {
 		s.Sensors = append(s.Sensors, sensorState(src.Status()))
 	}

@@ -76,7 +76,7 @@ func TestStatusForAPerson(t *testing.T) {
 			Lanes: []agent.LaneStatus{
 				{Lane: "alarm"}, {Lane: "normal", Queued: 41233, Bytes: 6 << 20, Oldest: &before}, {Lane: "bulk", Queued: 12, Dropped: 7, Oldest: &now},
 			},
-			Dead: 1, DiskBytes: 6<<20 + 1e5, QuotaBytes: 64 << 20, Degraded: "no space left on device", RAMOnly: 17,
+			Dead: 1, DiskBytes: 6<<20 + 1e5, QuotaBytes: 64 << 20, WrittenTodayBytes: 1258291, WrittenTodayCommits: 34, Degraded: "no space left on device", RAMOnly: 17,
 			SetAside: []string{"/var/lib/iotagent/outbox/outbox.db.corrupt-20261122T080000Z"},
 		},
 		Readings: agent.PackCounts{ReadingsLost: 5},

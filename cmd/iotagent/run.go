@@ -90,7 +90,9 @@ func serve(ctx context.Context, f *config.File, dial dialFunc, log *slog.Logger)
 	}
 	a := agent.New(o)
 	stopControl := startControl(ctx, f.Agent.StateDir, a, log)
+	stopMetrics := startMetrics(ctx, f.Metrics, a, log)
 	err = a.Run(ctx)
+	stopMetrics()
 	stopControl()
 	return errors.Join(err, closeLedger(), hw.Close(), q.Close())
 }

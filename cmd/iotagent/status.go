@@ -158,6 +158,13 @@ func printOutbox(w io.Writer, s *agent.Status) {
 			fmt.Fprintf(w, "  %s\t%d messages\t%d dropped for want of room\n", l.Lane, l.Queued, l.Dropped)
 		}
 	}
+	if s.Link.State != "stopped" {
+		when := "today"
+		if s.Outbox.SinceStart {
+			when = "since the start"
+		}
+		fmt.Fprintf(w, "written\t%s\t%s in %d commits\n", when, size(int64(s.Outbox.WrittenTodayBytes)), s.Outbox.WrittenTodayCommits)
+	}
 	if s.Outbox.Dead > 0 {
 		fmt.Fprintf(w, "dead letters\t%d messages\trefused by the hub for good\n", s.Outbox.Dead)
 	}
