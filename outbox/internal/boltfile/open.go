@@ -16,11 +16,21 @@ import (
 	"iotagent/internal/durable"
 )
 
-// bucket meta holds one key, format: version u32 BE, then the magic.
+// Each file has a bucket meta with one key, format: version u32 BE, then the magic.
 const (
-	bucketMeta = "meta"
-	keyFormat  = "format"
+	BucketMeta = "meta"
+	KeyFormat  = "format"
+)
 
+// Format takes the value of KeyFormat apart.
+func Format(v []byte) (magic string, version uint32, ok bool) {
+	if len(v) < 4 {
+		return "", 0, false
+	}
+	return string(v[4:]), binary.BigEndian.Uint32(v), true
+}
+
+const (
 	lockWait = time.Second
 	// initBytes is what bbolt writes into a new file before its first commit.
 	initBytes = 4 * PageSize
@@ -170,15 +180,15 @@ func (o *opener) checkContents(fd *os.File, size int64) error {
 	var format []byte
 	w := &walker{sparse: true, names: make(map[string]bool), bad: func(err error) error { return err }}
 	w.leaf = func(bucket string, k, v []byte) error {
-		if bucket == bucketMeta && string(k) == keyFormat {
+		if bucket == BucketMeta && string(k) == KeyFormat {
 			format = v
 		}
 		return nil
 	}
 	err := w.verify(fd, size)
 	if IsDamage(err) || err == nil { // a newer format may look damaged to this program
-		if len(format) >= 4 && string(format[4:]) == o.Magic {
-			if v := binary.BigEndian.Uint32(format); v > o.Version {
+		if magic, v, ok := Format(format); ok && magic == o.Magic {
+			if v > o.Version {
 				return fmt.Errorf("%w: format %d, this program knows %d: run the newer program again, or move the file away", ErrNewer, v, o.Version)
 			}
 		} else if err == nil {
@@ -199,7 +209,7 @@ func (o *opener) checkContents(fd *os.File, size int64) error {
 // create makes the buckets of a new file and its directory entry durable.
 func (f *File) create(path string, o *Options) error {
 	_, err := f.Update(func(tx *bbolt.Tx) error {
-		m, err := tx.CreateBucketIfNotExists([]byte(bucketMeta))
+		m, err := tx.CreateBucketIfNotExists([]byte(BucketMeta))
 		if err != nil {
 			return err
 		}
@@ -208,7 +218,7 @@ func (f *File) create(path string, o *Options) error {
 				return err
 			}
 		}
-		return m.Put([]byte(keyFormat), append(binary.BigEndian.AppendUint32(nil, o.Version), o.Magic...))
+		return m.Put([]byte(KeyFormat), append(binary.BigEndian.AppendUint32(nil, o.Version), o.Magic...))
 	})
 	if err != nil {
 		return err

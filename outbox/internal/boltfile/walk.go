@@ -20,6 +20,17 @@ func Walk(r io.ReaderAt, size int64, leaf func(bucket string, k, v []byte) error
 	return w.tree("", w.p.meta.root, span{}, 0)
 }
 
+// WalkPrevious is Walk for the commit before the newest, whose pages stay until the next commit begins to overwrite them. Without two valid
+// meta pages there is nothing to walk.
+func WalkPrevious(r io.ReaderAt, size int64, leaf func(bucket string, k, v []byte) error, bad func(error) error) error {
+	metas, err := readMetas(r)
+	if len(metas) < 2 {
+		return err
+	}
+	w := &walker{leaf: leaf, bad: bad, seen: make(map[uint64]bool), p: &pages{r: r, size: size, meta: metas[1]}}
+	return w.tree("", metas[1].root, span{}, 0)
+}
+
 // Orphans calls leaf for what stands in each leaf page of the file by itself, in use or not: a bad branch hides good leaves. Only
 // elements that point outside their page are left out, so the caller must have a checksum of its own.
 func Orphans(r io.ReaderAt, size int64, leaf func(k, v []byte) error) error {

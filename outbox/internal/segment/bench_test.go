@@ -1,0 +1,76 @@
+package segment_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"iotagent/outbox/internal/segment"
+)
+
+func BenchmarkAppend(b *testing.B) {
+	for _, n := range []int{1, 100, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) { benchmarkAppend(b, n) })
+	}
+}
+
+// benchmarkAppend rolls at 4 MiB and counts that in.
+func benchmarkAppend(b *testing.B, n int) {
+	dir, o, f := b.TempDir(), &segment.Options{Codec: segment.NewCodec()}, newFeed()
+	recs := f.batch(max(n, 100))
+	if n == 1 {
+		recs = &[segment.Lanes][]segment.Record{1: recs[1][:1]}
+	}
+	count := len(recs[0]) + len(recs[1]) + len(recs[2])
+	s, written, files := create(b, dir, o), uint64(0), 0
+	b.ReportAllocs()
+	for b.Loop() {
+		w, err := s.Append(recs, epoch)
+		if errors.Is(err, segment.ErrFull) || s.Used() > 4<<20 {
+			files++
+			if s, err = segment.Create(filepath.Join(dir, fmt.Sprint(files)), o); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		written += w
+		for lane := range recs {
+			for i := range recs[lane] {
+				recs[lane][i].Pos += 1000
+				recs[lane][i].Put += 100_000
+			}
+		}
+	}
+	total := float64(b.N * count)
+	b.ReportMetric(total/b.Elapsed().Seconds(), "records/s")
+	b.ReportMetric(float64(written)/total, "pageB/record")
+}
+
+func BenchmarkRead(b *testing.B) {
+	s, f := create(b, b.TempDir(), &segment.Options{Codec: segment.NewCodec()}), newFeed()
+	for s.Used() < 4<<20 {
+		add(b, s, f.batch(1000))
+	}
+	n := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		for lane := range uint8(segment.Lanes) {
+			for pos := uint64(1) << 40; ; {
+				recs, err := s.Read(lane, pos)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if len(recs) == 0 {
+					break
+				}
+				n += len(recs)
+				pos = recs[len(recs)-1].Pos + 1
+			}
+		}
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "records/s")
+	b.ReportMetric(float64(s.Used())*float64(b.N)/float64(n), "fileB/record")
+}
