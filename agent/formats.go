@@ -81,12 +81,13 @@ func appendString(b []byte, s string) []byte {
 // DeclaredGap is a loss as the hub is told of it. docs/formats.md explains each key.
 type DeclaredGap struct {
 	// Epoch, From and To are zero where a damaged file did not tell which messages it held.
-	Epoch    string `json:"epoch,omitempty"`
-	Lane     string `json:"lane"`
-	From     uint64 `json:"from,omitempty"`
-	To       uint64 `json:"to,omitempty"`
-	Messages uint64 `json:"messages"`
-	Readings uint64 `json:"readings"`
+	Epoch string `json:"epoch,omitempty"`
+	Lane  string `json:"lane"`
+	From  uint64 `json:"from,omitempty"`
+	To    uint64 `json:"to,omitempty"`
+	// Messages and Readings are zero where nobody knows how many; AtMost says that it may be fewer.
+	Messages uint64 `json:"messages,omitempty"`
+	Readings uint64 `json:"readings,omitempty"`
 	AtMost   bool   `json:"at_most,omitempty"`
 	// WithinSeconds is set for "unclean-stop": what was taken that long before the stop may be missing.
 	WithinSeconds float64 `json:"within_seconds,omitempty"`
@@ -100,7 +101,7 @@ type gapBody struct {
 func declared(g *outbox.Gap) DeclaredGap {
 	d := DeclaredGap{
 		Lane: g.Lane.String(), From: g.From, To: g.To, Messages: g.Messages, Readings: g.Readings,
-		AtMost: g.AtMost, WithinSeconds: g.Within.Seconds(), Reason: g.Reason,
+		AtMost: g.AtMost && g.Messages > 0, WithinSeconds: g.Within.Seconds(), Reason: g.Reason,
 	}
 	if g.Epoch != 0 { // a damaged file does not always tell
 		d.Epoch = epochText(g.Epoch)
