@@ -12,6 +12,7 @@ import (
 	"iotagent/agent"
 	"iotagent/config"
 	"iotagent/internal/cli"
+	"iotagent/internal/quantity"
 	"iotagent/sensors"
 )
 
@@ -30,10 +31,12 @@ type checked struct {
 	Sensors  []string `json:"sensors"`
 	Commands []string `json:"commands"`
 	// MessagesADay is what the schedule will send when every message holds what one flush interval gives.
-	MessagesADay int64    `json:"messages_a_day"`
-	Warnings     []string `json:"warnings"`
-	Readings     []taken  `json:"readings,omitempty"`
-	HubReached   *bool    `json:"hub_reached,omitempty"`
+	MessagesADay int64 `json:"messages_a_day"`
+	// DiskWrites says when readings are written to the disk, and what a power cut takes.
+	DiskWrites string   `json:"disk_writes"`
+	Warnings   []string `json:"warnings"`
+	Readings   []taken  `json:"readings,omitempty"`
+	HubReached *bool    `json:"hub_reached,omitempty"`
 }
 
 // probeLimit is how long the hub may take to answer.
@@ -52,6 +55,7 @@ func (c *checkCommand) Run(ctx context.Context, std cli.IO, path configPath) err
 	result := &checked{
 		File: f.Path, Hub: cr.Host, Device: cr.DeviceID, Auth: cr.Auth, StateDir: f.Agent.StateDir,
 		Sensors: []string{}, Commands: []string{}, Warnings: append([]string{}, warningTexts(f)...), MessagesADay: messagesADay(f),
+		DiskWrites: diskWrites(f),
 	}
 	for _, s := range f.Sensors {
 		result.Sensors = append(result.Sensors, fmt.Sprintf("%s (%s, every %s)", s.Name, s.Type, s.Interval.Duration))
@@ -74,7 +78,7 @@ func (c *checkCommand) Run(ctx context.Context, std cli.IO, path configPath) err
 // messagesADay counts messages from the schedule alone: a lane with sensors sends once a flush, but no more often than its
 // fastest sensor reads.
 func messagesADay(f *config.File) int64 {
-	wait := min(f.Telemetry.FlushInterval.Duration, f.Outbox.MaxLoss.Duration/2)
+	wait := sealedAfter(f)
 	fastest := map[string]time.Duration{}
 	var each int64 // with every reading sealed alone
 	for _, s := range f.Sensors {
@@ -92,6 +96,21 @@ func messagesADay(f *config.File) int64 {
 		n += int64(24 * time.Hour / max(wait, d))
 	}
 	return min(n, each)
+}
+
+// diskWrites says what max_loss means for the disk.
+func diskWrites(f *config.File) string {
+	loss := f.Outbox.MaxLoss
+	if loss.Duration == 0 {
+		return "every reading, before it is sent; a power cut takes none"
+	}
+	within := quantity.Duration{Duration: loss.Duration - sealedAfter(f)}
+	return fmt.Sprintf("none while the hub takes a message within %v; a power cut takes at most the last %v of readings", within, loss)
+}
+
+// sealedAfter is how long a reading waits at most until its message is sealed.
+func sealedAfter(f *config.File) time.Duration {
+	return min(f.Telemetry.FlushInterval.Duration, f.Outbox.MaxLoss.Duration/2)
 }
 
 func warningTexts(f *config.File) []string {
@@ -157,6 +176,7 @@ func (r *checked) print(w io.Writer) error {
 		fmt.Fprintf(w, "command %s\n", s)
 	}
 	fmt.Fprintf(w, "about %d messages a day (each at most 4 KiB is metered as one)\n", r.MessagesADay)
+	fmt.Fprintf(w, "disk writes: %s\n", r.DiskWrites)
 	for _, s := range r.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", s)
 	}

@@ -44,6 +44,7 @@ func TestCheckFormat(t *testing.T) {
 	c := checked{
 		File: "/etc/iotagent/iotagent.toml", Hub: "myhub.azure-devices.net", Device: "pi-17", Auth: "sas", StateDir: "/var/lib/iotagent",
 		Sensors: []string{"boiler (bme280, every 10s)"}, Commands: []string{"relay (gpio)"}, MessagesADay: 8640,
+		DiskWrites: "none while …",
 		Warnings: []string{"command \"relay\": …"}, Readings: aReading(), HubReached: &reached,
 	}
 	var b bytes.Buffer
@@ -141,6 +142,21 @@ func TestOutboxOptions(t *testing.T) {
 	o = parse("[outbox]\nmin_free = \"1GiB\"\n[[sensor]]\nname = \"a\"\ntype = \"sim\"\nthin = \"mean\"\n")
 	if o.MinFree != 1<<30 || o.Thin == nil {
 		t.Errorf("with all of it: %+v", o)
+	}
+}
+
+func TestDiskWrites(t *testing.T) {
+	for loss, want := range map[time.Duration]string{
+		0:                "every reading, before it is sent; a power cut takes none",
+		10 * time.Second: "none while the hub takes a message within 5s; a power cut takes at most the last 10s of readings",
+		4 * time.Second:  "none while the hub takes a message within 2s; a power cut takes at most the last 4s of readings",
+		time.Minute:      "none while the hub takes a message within 55s; a power cut takes at most the last 1m of readings",
+	} {
+		f := &config.File{}
+		f.Telemetry.FlushInterval.Duration, f.Outbox.MaxLoss.Duration = 5*time.Second, loss
+		if got := diskWrites(f); got != want {
+			t.Errorf("max_loss %v: %s", loss, got)
+		}
 	}
 }
 

@@ -61,12 +61,13 @@ func labelValue(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(strings.ToValidUTF8(s, "�"))
 }
 
-// number writes whole numbers without an exponent, as people read them.
+// number writes what people read without an exponent.
 func number(v float64) string {
+	abs := math.Abs(v)
 	switch {
 	case math.IsInf(v, 1):
 		return "+Inf"
-	case v == math.Trunc(v) && math.Abs(v) < 1e15:
+	case v == 0, abs >= 1e-6 && abs < 1e15:
 		return strconv.FormatFloat(v, 'f', -1, 64)
 	}
 	return strconv.FormatFloat(v, 'g', -1, 64) // "NaN" and "-Inf" are the format's own

@@ -16,7 +16,7 @@ func TestWriter(t *testing.T) {
 	w.Value(123456789012, "x", "", "y", "é")
 	w.Bool(true, "x", "1")
 	w.Bool(false)
-	for _, v := range []float64{math.Inf(1), math.Inf(-1), math.NaN(), 1e300, 1e-9, -3} {
+	for _, v := range []float64{math.Inf(1), math.Inf(-1), math.NaN(), 1e300, 1e-9, -3, 1793494800.125} {
 		w.Value(v)
 	}
 	const want = `# HELP a_total One\nline, one \\.
@@ -34,6 +34,7 @@ b NaN
 b 1e+300
 b 1e-09
 b -3
+b 1793494800.125
 `
 	if diff := cmp.Diff(want, string(w.Bytes())); diff != "" {
 		t.Error(diff)
