@@ -144,7 +144,7 @@ func gapText(g *agent.DeclaredGap) string {
 	}
 	text := fmt.Sprintf("gap: %d messages", g.Messages)
 	switch {
-	case g.AtMost && g.Messages == 0:
+	case g.Messages == 0:
 		text = "gap: an unknown number of messages"
 	case g.AtMost:
 		text = fmt.Sprintf("gap: at most %d messages", g.Messages)
