@@ -32,6 +32,7 @@ demo: build ## The whole path on this machine: hub, agent, telemetry, a command 
 .PHONY: test
 test: race-needs ## All Go tests, race detector on, shuffled (PKG=./outbox/... for some of them)
 	$(if $(RACE),CGO_ENABLED=1 )go test $(RACE) -shuffle=on $(PKG)
+	$(if $(filter ./...,$(PKG)),go -C bench test -shuffle=on ./...)
 
 .PHONY: check
 check: fmt-check vet lint test test-32 ## What a change must pass: format, vet, lint, tests with race, 32-bit tests
@@ -66,12 +67,14 @@ fmt-check:
 	@"$$(tools/get.sh golangci-lint)" fmt --diff || { echo "not formatted: make fmt" >&2; exit 1; }
 
 .PHONY: vet
-vet: ## go vet
+vet: ## go vet, of the benchmarks' own module too
 	go vet ./...
+	go -C bench vet ./...
 
 .PHONY: lint
 lint: ## golangci-lint, the import direction included, and shellcheck where it is installed
 	"$$(tools/get.sh golangci-lint)" run
+	cd bench && "$$(../tools/get.sh golangci-lint)" run
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not installed: the scripts were NOT checked"; fi
 
 SCRIPTS = $(wildcard *.sh tools/*.sh .ci/run packaging/deb/*.sh packaging/deb/debian/*.postinst packaging/deb/debian/*.postrm test/*.sh test/*/*.sh test/*/*/*.sh interop/*.sh)
@@ -119,8 +122,20 @@ ci: ## Everything that CI runs, in its order
 ##@ Now and then
 
 .PHONY: bench
-bench: ## Benchmarks (BENCH=regexp, PKG=./outbox/...)
+bench: ## Benchmarks in Go's own form (BENCH=regexp, PKG=./outbox/...); bench-outbox and bench-flash are apart
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+# A module of its own in bench/, so that what the outbox is compared with never enters the product. UPDATE=1 puts the figures into docs/outbox.md.
+BENCH_OUTBOX = go -C bench build -o ../.build/bin/bench-outbox ./outbox && .build/bin/bench-outbox
+BENCH_UPDATE = $(if $(UPDATE),-update docs/outbox.md)
+
+.PHONY: bench-outbox
+bench-outbox: ## The outbox beside raw bbolt, an append file and SQLite: speed, memory, start (N=10000000 queued; UPDATE=1)
+	$(BENCH_OUTBOX) speed $(if $(N),-queued $(N)) $(BENCH_UPDATE)
+
+.PHONY: bench-flash
+bench-flash: ## Bytes that reach the device, hub away and hub answering (root, loop devices; UPDATE=1)
+	$(BENCH_OUTBOX) flash $(BENCH_UPDATE)
 
 .PHONY: fuzz
 fuzz: ## Every fuzz function for FUZZTIME each (PKG=./config/... for some of them)
