@@ -123,6 +123,7 @@ func TestQueueStatsFormats(t *testing.T) {
 				{Lane: "bulk", Queued: 12, Bytes: 3000, Oldest: &now, Put: 19, Dropped: 7},
 			},
 			InFlight: 512, Dead: 3, DiskBytes: 6<<20 + 1e5, QuotaBytes: 64 << 20, WrittenBytes: 7 << 20, Commits: 4123,
+			WrittenTodayBytes: 3 << 20, WrittenTodayCommits: 1700,
 			Degraded: "no space left on device", RAMOnly: 17,
 			SetAside: []string{"/var/lib/iotagent/outbox/000000000007.seg.corrupt-20261122T080000Z"},
 		},
@@ -136,7 +137,7 @@ func TestQueueStatsFormats(t *testing.T) {
 	}
 	golden.Check(t, "../../docs/formats/queue-stats.json", object.Bytes(), *update)
 	text.WriteString("--- in memory, not failing\n")
-	q.Degraded, q.SetAside, q.Dead = "", nil, 0
+	q.Degraded, q.SetAside, q.Dead, q.SinceStart = "", nil, 0, true
 	if err := q.print(&text); err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func (q *queueCounts) print(w io.Writer) error {
 	fmt.Fprintf(tab, "dead letters\t%s\n", deadText(q.Dead))
 	fmt.Fprintf(tab, "disk\t%s\n", q.diskText())
 	if q.Running {
-		fmt.Fprintf(tab, "written\t%s in %d commits since the start\n", size(int64(q.WrittenBytes)), q.Commits)
+		fmt.Fprintf(tab, "written\t%s in %d commits since the start%s\n", size(int64(q.WrittenBytes)), q.Commits, q.todayText())
 	}
 	switch {
 	case q.Degraded != "":
@@ -95,6 +95,14 @@ func (q *queueCounts) diskText() string {
 		return size(q.DiskBytes)
 	}
 	return fmt.Sprintf("%s of %s (%d %%)", size(q.DiskBytes), size(q.QuotaBytes), q.DiskBytes*100/q.QuotaBytes)
+}
+
+// todayText is empty when the start was today.
+func (q *queueCounts) todayText() string {
+	if q.SinceStart {
+		return ""
+	}
+	return fmt.Sprintf(", %s in %d today", size(int64(q.WrittenTodayBytes)), q.WrittenTodayCommits)
 }
 
 func deadText(n uint64) string {
