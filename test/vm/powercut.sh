@@ -18,8 +18,8 @@ fail() {
 PATH=$PATH:/usr/sbin:/sbin
 command -v mke2fs >/dev/null || tools/apt.sh e2fsprogs || fail "needs the package e2fsprogs"
 kernel=$(test/vm/root.sh "$root" virtio_blk ext4) || fail "no kernel: see above"
-export CGO_ENABLED=0 GOARCH=amd64
-go build -trimpath -ldflags '-s -w' -o "$root/bin/" ./test/vm/powercut/guest ./cmd/iotagent
+export CGO_ENABLED=0
+GOARCH=amd64 go build -trimpath -ldflags '-s -w' -o "$root/bin/" ./test/vm/powercut/guest ./cmd/iotagent
 cat >"$root/etc/iotagent.toml" <<'CONFIG'
 [hub]
 connection_string = "HostName=127.0.0.1;DeviceId=powercut;SharedAccessKey=cG93ZXJjdXQ="

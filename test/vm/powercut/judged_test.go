@@ -167,13 +167,14 @@ func TestLedger(t *testing.T) {
 			want:  sums{found: 1, lost: 1},
 			wrong: "the newest reading is of 1970-01-01 00:00:02.799",
 		},
+		"slow":     {said: "ready 5001", want: sums{worstReady: 5001}, wrong: "ready after 5001 ms"},
 		"nonsense": {said: "put", wrong: `nobody understands: "put"`},
 		"failed":   {said: "fail put: no space left", wrong: "put: no space left"},
 		"unsound":  {found: "check control.db: page 3", wrong: "check: control.db: page 3"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			l := newLedger()
+			l := newLedger(5000)
 			l.start()
 			names := strings.NewReplacer("E-", e+"-", "F-", f+"-", " E ", " "+e+" ")
 			script := "open 3 E;work 1000;" + tc.said + ";START;open 3 F;" + tc.found + ";listed 0"
@@ -188,7 +189,7 @@ func TestLedger(t *testing.T) {
 					l.hear(names.Replace(line))
 				}
 			}
-			tc.want.worstReady = 3
+			tc.want.worstReady = max(tc.want.worstReady, 3)
 			if d := cmp.Diff(tc.want, l.sums, cmp.AllowUnexported(sums{}), cmpopts.EquateEmpty()); d != "" {
 				t.Errorf("sums (-want +got):\n%s", d)
 			}
@@ -216,7 +217,7 @@ func judgeComplaints(t *testing.T, bad []string, wrong string) {
 
 // What outlived one cut must outlive the next one, and what was gone must stay so.
 func TestLedgerOverTwoCuts(t *testing.T) {
-	l := newLedger()
+	l := newLedger(5000)
 	for _, line := range []string{
 		"open 3 " + e, "work 1000", "put 5 false 7 0 " + e + "-normal-1", "put 5 false 8 0 " + e + "-normal-2", "ask 1 " + e + "-normal-2",
 		"open 3 " + f, "item " + e + "-normal-1 7 0", "listed 1", "START",

@@ -24,8 +24,9 @@ type ledger struct {
 	found []found
 	dead  map[string]bool
 
-	sums sums
-	bad  []string
+	readyLimit int64 // milliseconds from the start of a program until it works
+	sums       sums
+	bad        []string
 }
 
 type message struct {
@@ -69,9 +70,10 @@ type sums struct {
 	worstReady                    int64
 }
 
-func newLedger() *ledger {
+func newLedger(readyLimit int64) *ledger {
 	return &ledger{
-		known: map[string]*message{}, gone: map[string]bool{}, gaps: map[string]*gap{}, rejected: map[string]bool{},
+		readyLimit: readyLimit,
+		known:      map[string]*message{}, gone: map[string]bool{}, gaps: map[string]*gap{}, rejected: map[string]bool{},
 		epochs: map[string]*epoch{}, dead: map[string]bool{},
 	}
 }
@@ -100,14 +102,14 @@ func (l *ledger) hear(line string) (answer string) {
 	switch kind {
 	case "mounted":
 	case "open":
-		l.sums.worstReady = max(l.sums.worstReady, integer(w[0]))
+		l.hearReady(integer(w[0]))
 		if _, ok := l.epochs[w[1]]; ok {
 			l.complain("the epoch %s for the second time", w[1])
 		}
 		l.epochs[w[1]] = &epoch{number: len(l.epochs)}
 		l.epoch = l.epochs[w[1]]
 	case "ready":
-		l.sums.worstReady = max(l.sums.worstReady, integer(w[0]))
+		l.hearReady(integer(w[0]))
 	case "check":
 		if rest != "sound" {
 			l.complain("check: %s", rest)
@@ -161,6 +163,13 @@ func integer(s string) int64 {
 		panic(err)
 	}
 	return n
+}
+
+func (l *ledger) hearReady(ms int64) {
+	l.sums.worstReady = max(l.sums.worstReady, ms)
+	if ms > l.readyLimit {
+		l.complain("ready after %d ms", ms)
+	}
 }
 
 func (l *ledger) hearGap(w []string) {

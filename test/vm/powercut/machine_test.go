@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,6 +19,7 @@ import (
 type plan struct {
 	kernel, initrd, dir string
 	accel               []string
+	ready               int64 // see ledger
 }
 
 // machine is one run of qemu, from the power's coming to its going.
@@ -47,6 +49,7 @@ func (p *plan) boot(t *testing.T, disk, cache string, led *ledger, env ...string
 	}, p.accel...)
 	m.cmd = exec.CommandContext(t.Context(), "qemu-system-x86_64", args...)
 	m.cmd.Stderr = &m.errs
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // an interrupted test leaves no machine behind
 	var err error
 	if m.in, err = m.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

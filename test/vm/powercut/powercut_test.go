@@ -40,10 +40,10 @@ func setting(t *testing.T, name string) string {
 func newPlan(t *testing.T) *plan {
 	t.Helper()
 	p := &plan{kernel: setting(t, "POWERCUT_KERNEL"), initrd: setting(t, "POWERCUT_INITRD"), dir: setting(t, "POWERCUT_DIR")}
-	p.accel = []string{"-cpu", "host", "-accel", "kvm"}
+	p.accel, p.ready = []string{"-cpu", "host", "-accel", "kvm"}, readyKVM
 	if why := p.tryKVM(t); why != "" {
 		t.Logf("without KVM (%s), so slowly", why)
-		p.accel = []string{"-cpu", "max", "-accel", "tcg,thread=multi"}
+		p.accel, p.ready = []string{"-cpu", "max", "-accel", "tcg,thread=multi"}, readyTCG
 	}
 	return p
 }
@@ -56,7 +56,7 @@ func (p *plan) tryKVM(t *testing.T) (why string) {
 		return err.Error()
 	}
 	_ = f.Close() // it was opened for the error alone
-	m := p.boot(t, p.disk(t, "kvm"), "writeback", newLedger(), "PC_MODE=none")
+	m := p.boot(t, p.disk(t, "kvm"), "writeback", newLedger(p.ready), "PC_MODE=none")
 	up := m.until("mounted", 20*time.Second)
 	m.cut()
 	if up {
@@ -113,7 +113,7 @@ func TestPowerCuts(t *testing.T) {
 
 	d := disks{image: map[string]string{}, led: map[string]*ledger{}}
 	for _, name := range []string{"outbox", "agent"} {
-		d.image[name], d.led[name] = p.disk(t, name), newLedger()
+		d.image[name], d.led[name] = p.disk(t, name), newLedger(p.ready)
 	}
 	for n := range rounds {
 		kind, cache := kinds()[n%len(kinds())], caches()[r.IntN(3)]
@@ -132,7 +132,7 @@ func TestPowerCuts(t *testing.T) {
 	}
 }
 
-// round boots a machine, has what the last cut left looked at, lets it work and cuts it off: mostly at work, now and then before.
+// round boots a machine, has what the last cut left looked at, lets it work and cuts it off: mostly at work, now and then while it looks.
 func round(t *testing.T, p *plan, r *rand.Rand, d *disks, n int, kind, cache string, tab *table) {
 	t.Helper()
 	led := d.led[diskOf(kind)]
@@ -141,7 +141,7 @@ func round(t *testing.T, p *plan, r *rand.Rand, d *disks, n int, kind, cache str
 	m.must("mounted", bootLimit)
 	var after time.Duration
 	where := "at work"
-	if n > 2 && r.IntN(5) == 0 {
+	if turn, i := (n-1)/len(kinds()), (n-1)%len(kinds()); (turn+i)%5 == 4 { // a fifth of each kind
 		where, after = "at the start", time.Duration(r.IntN(1500))*time.Millisecond
 	} else {
 		m.must("listed", listLimit)
@@ -170,7 +170,7 @@ func verdict(t *testing.T, m *machine, when string) {
 // control is one round of the same program with every fsync made to do nothing. It must lose, or the other rounds prove nothing.
 func control(t *testing.T, p *plan, r *rand.Rand, tab *table) {
 	t.Helper()
-	led := newLedger()
+	led := newLedger(p.ready)
 	disk := p.disk(t, "control")
 	m := p.boot(t, disk, "writethrough", led, "PC_MODE=drain", "PC_BOOT=1", "PC_NOSYNC=1")
 	m.must("work", bootLimit+listLimit)

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
+	"time"
 
 	"iotagent/outbox"
 )
@@ -39,21 +39,9 @@ func list(ctx context.Context, p *port, q *outbox.Outbox) error {
 	if err := check(ctx, p, q); err != nil {
 		return err
 	}
-	var all []outbox.ID
-	for {
-		es, err := q.Next(1000, 8<<20)
-		if err != nil {
-			return fmt.Errorf("next: %w", err)
-		}
-		if len(es) == 0 {
-			break
-		}
-		var b strings.Builder
-		for _, e := range es {
-			all = append(all, e.ID)
-			b.WriteString(describe(&e))
-		}
-		p.say("%s", strings.TrimSuffix(b.String(), "\n"))
+	all, err := handOut(p, q)
+	if err != nil {
+		return err
 	}
 	q.Release(all...)
 	dead, err := q.DeadLetters(100_000)
@@ -67,15 +55,49 @@ func list(ctx context.Context, p *port, q *outbox.Outbox) error {
 	return nil
 }
 
+// handOut takes everything out of the queue and tells it. The outbox may be busy with a file for a moment.
+func handOut(p *port, q *outbox.Outbox) (all []outbox.ID, err error) {
+	for patience := time.After(30 * time.Second); ; {
+		changed := q.Changed()
+		es, err := q.Next(1000, 8<<20)
+		if err != nil {
+			return nil, fmt.Errorf("next: %w", err)
+		}
+		for _, e := range es {
+			all = append(all, e.ID)
+			p.say("%s", describe(&e))
+		}
+		s := q.Stats()
+		if len(es) > 0 {
+			continue
+		}
+		if queued(&s) <= uint64(s.InFlight) {
+			return all, nil
+		}
+		select {
+		case <-changed:
+		case <-patience:
+			return nil, fmt.Errorf("%d messages are queued, and only %d are handed out", queued(&s), s.InFlight)
+		}
+	}
+}
+
+func queued(s *outbox.Stats) (n uint64) {
+	for _, lane := range s.Queued {
+		n += lane
+	}
+	return n
+}
+
 func describe(e *outbox.Entry) string {
 	if g := e.Gap; g != nil {
-		return fmt.Sprintf("gap %s %016x %s %d %d %d %s\n", e.ID, g.Epoch, g.Lane, g.From, g.To, g.Messages, g.Reason)
+		return fmt.Sprintf("gap %s %016x %s %d %d %d %s", e.ID, g.Epoch, g.Lane, g.From, g.To, g.Messages, g.Reason)
 	}
 	producer, n, ok := parse(e.Body)
 	if !ok {
-		return fmt.Sprintf("bad %s\n", e.ID)
+		return fmt.Sprintf("bad %s", e.ID)
 	}
-	return fmt.Sprintf("item %s %d %d\n", e.ID, producer, n)
+	return fmt.Sprintf("item %s %d %d", e.ID, producer, n)
 }
 
 func check(ctx context.Context, p *port, q *outbox.Outbox) error {

@@ -97,28 +97,28 @@ func drain(ctx context.Context, p *port, q *outbox.Outbox) error {
 			return nil
 		case <-every:
 		}
-		if queued(q) < highWater {
+		s := q.Stats()
+		if queued(&s) < highWater {
 			continue
 		}
-		for round := 1; queued(q) > lowWater && ctx.Err() == nil; round++ {
-			if err := settle(p, q, round); err != nil {
+		for round := 1; queued(&s) > lowWater && ctx.Err() == nil; round++ {
+			n, err := settle(p, q, round)
+			if err != nil {
 				return err
 			}
+			if n == 0 {
+				break
+			}
+			s = q.Stats()
 		}
 	}
 }
 
-func queued(q *outbox.Outbox) (n uint64) {
-	for _, lane := range q.Stats().Queued {
-		n += lane
-	}
-	return n
-}
-
-func settle(p *port, q *outbox.Outbox, round int) error {
+// settle acknowledges the next few messages and returns how many were there.
+func settle(p *port, q *outbox.Outbox, round int) (n int, err error) {
 	es, err := q.Next(100, 1<<20)
 	if err != nil {
-		return fmt.Errorf("next: %w", err)
+		return 0, fmt.Errorf("next: %w", err)
 	}
 	ids := make([]outbox.ID, len(es))
 	for i, e := range es {
@@ -126,27 +126,27 @@ func settle(p *port, q *outbox.Outbox, round int) error {
 	}
 	if round%5 == 0 { // as after a link that broke
 		q.Release(ids[len(ids)/2:]...)
-		ids, es = ids[:len(ids)/2], es[:len(ids)/2]
+		ids = ids[:len(ids)/2]
 	}
 	if len(ids) == 0 {
-		return nil
+		return len(es), nil
 	}
 	if err := p.ask(ids); err != nil {
-		return err
+		return 0, err
 	}
 	if last := len(ids) - 1; round%40 == 0 && es[last].Gap == nil {
 		if err := q.Reject(ids[last], "test"); err != nil {
-			return fmt.Errorf("reject: %w", err)
+			return 0, fmt.Errorf("reject: %w", err)
 		}
 		p.say("rejected %s", ids[last])
 		ids = ids[:last]
 	}
 	asked := p.ms()
 	if err := q.Ack(ids...); err != nil {
-		return fmt.Errorf("ack: %w", err)
+		return 0, fmt.Errorf("ack: %w", err)
 	}
 	if len(ids) > 0 {
 		p.say("acked %d %s", asked, join(ids))
 	}
-	return nil
+	return len(es), nil
 }
