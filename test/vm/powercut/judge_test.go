@@ -16,7 +16,7 @@ const (
 	readyKVM     = 5000
 	readyTCG     = 3 * readyKVM
 
-	agentMaxLoss  = 2 * time.Second // as run.sh's configuration has it
+	agentMaxLoss  = 2 * time.Second // as powercut.sh's configuration has it
 	agentInterval = 200 * time.Millisecond
 )
 
