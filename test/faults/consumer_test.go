@@ -102,7 +102,7 @@ func (c *consumer) take(e *outbox.Entry) error {
 		return fmt.Errorf("%s: %w", e.ID, err)
 	}
 	l := lane{e.ID.Epoch, e.ID.Lane}
-	if !e.Sent && e.ID.Seq <= c.last[l] {
+	if !e.Sent && !c.w.Unordered && e.ID.Seq <= c.last[l] {
 		return fmt.Errorf("%s for the first time, after %d", e.ID, c.last[l])
 	}
 	c.last[l] = max(c.last[l], e.ID.Seq)

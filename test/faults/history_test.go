@@ -10,6 +10,8 @@ import (
 // history is what the notes of workers tell up to a moment: what the outbox had promised by then.
 type history struct {
 	maxLoss time.Duration
+	// damage says that files were damaged: gaps may say so, and what was acknowledged may come back.
+	damage bool
 
 	messages map[outbox.ID]*message
 	order    []*message // as their puts returned

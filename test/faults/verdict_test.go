@@ -13,14 +13,6 @@ import (
 	"iotagent/outbox/outboxtest"
 )
 
-// declaresUncleanStops says that the outbox keeps messages in memory for MaxLoss and declares what an unclean stop may have cost by a gap with the
-// reason "unclean-stop". While every put is fsynced there is nothing to declare.
-const declaresUncleanStops = false
-
-// mistrustsFailedSyncs says that a put whose sync failed returns nil only after everything was written anew and synced. While it is false, the outbox
-// reads the file again and takes what it finds there, which may be the page cache's only.
-const mistrustsFailedSyncs = false
-
 // The acks that a crash may undo.
 const (
 	ackCount = 1000
@@ -34,6 +26,8 @@ type findings struct {
 	ready   time.Duration
 	// messages came out, of which again were acknowledged before. dropped were declared lost by the quota, staged by an unclean stop.
 	messages, again, dropped, staged int
+	// damaged are missing and covered by the gaps of damaged files.
+	damaged int
 	// lost are those that had to be there, doubled those that came twice.
 	lost, doubled int
 	aside         []string
@@ -148,6 +142,8 @@ func (f *findings) missing(h *history, now time.Time, slack time.Duration) {
 		case there[m.id] || m.leaving:
 		case declares(f.gaps, m.id, "quota"):
 			f.dropped++
+		case h.damage:
+			f.damaged++
 		case h.due(m, now, slack):
 			f.lost++
 			f.problem("%s is lost, put %s before", m.id, now.Sub(m.began))
@@ -158,6 +154,10 @@ func (f *findings) missing(h *history, now time.Time, slack time.Duration) {
 			}
 		}
 	}
+	if declared, all := f.damage(); !all && declared < f.damaged {
+		f.lost += f.damaged - declared
+		f.problem("%d messages are lost to damage, gaps declare %d", f.damaged, declared)
+	}
 	for l := range h.uncleanLanes() {
 		if declaresUncleanStops && !unclean[lane{h.epoch, l}] {
 			f.problem("no gap says that epoch %x did not end cleanly, with messages in memory, lane %s", h.epoch, l)
@@ -165,22 +165,36 @@ func (f *findings) missing(h *history, now time.Time, slack time.Duration) {
 	}
 }
 
+// damage returns how many messages the gaps of damaged files declare; all says that one of them does not know.
+func (f *findings) damage() (n int, all bool) {
+	for _, g := range f.gaps {
+		if g.Reason == "damage" {
+			n += int(g.Messages)
+			all = all || g.AtMost && g.Messages == 0
+		}
+	}
+	return n, all
+}
+
 // returned looks at what came out although it had been acknowledged.
 func (f *findings) returned(h *history, now time.Time, slack time.Duration) {
 	for _, e := range f.entries {
 		m := h.messages[e.ID]
-		if m != nil && m.dead {
+		if m != nil && m.dead && !h.damage {
 			f.problem("%s came back, and is among the dead letters", e.ID)
 		}
 		if m == nil || m.left.IsZero() {
 			continue
 		}
 		f.again++
+		if h.damage {
+			continue
+		}
 		if m.gone || !h.failed && now.Sub(m.left) > ackTime+slack {
 			f.problem("%s came back, acknowledged %s before", e.ID, now.Sub(m.left))
 		}
 	}
-	if f.again > ackCount+200 && !h.failed { // and those of a call that was under way
+	if f.again > ackCount+200 && !h.failed && !h.damage { // and those of a call that was under way
 		f.problem("%d messages came back that were acknowledged", f.again)
 	}
 }
@@ -199,7 +213,7 @@ func (f *findings) letters(q *outbox.Outbox, h *history) {
 		}
 	}
 	for _, m := range h.messages {
-		if m.dead && !kept[m.id] && m.number != 0 {
+		if m.dead && !kept[m.id] && m.number != 0 && !h.damage {
 			f.lost++
 			f.problem("%s was rejected and is not among the dead letters", m.id)
 		}

@@ -37,6 +37,8 @@ type job struct {
 	Take int
 	// Hold keeps everything: nothing is handed out.
 	Hold bool
+	// Unordered says that first times may come out of order, because the disk cannot be read.
+	Unordered bool
 }
 
 func (j *job) options() *outbox.Options {
