@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -50,7 +51,7 @@ func parseExport(t *testing.T, text string) []exported {
 	for dec := json.NewDecoder(strings.NewReader(text)); ; {
 		var e exported
 		err := dec.Decode(&e)
-		if err == io.EOF { //nolint:errorlint // the decoder returns it bare
+		if errors.Is(err, io.EOF) {
 			return all
 		}
 		if err != nil {
