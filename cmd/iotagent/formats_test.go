@@ -45,7 +45,7 @@ func TestCheckFormat(t *testing.T) {
 		File: "/etc/iotagent/iotagent.toml", Hub: "myhub.azure-devices.net", Device: "pi-17", Auth: "sas", StateDir: "/var/lib/iotagent",
 		Sensors: []string{"boiler (bme280, every 10s)"}, Commands: []string{"relay (gpio)"}, MessagesADay: 8640,
 		DiskWrites: "none while …",
-		Warnings: []string{"command \"relay\": …"}, Readings: aReading(), HubReached: &reached,
+		Warnings:   []string{"command \"relay\": …"}, Readings: aReading(), HubReached: &reached,
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
