@@ -106,6 +106,8 @@ func openQueue(f *config.File, write bool, log *slog.Logger) (outbox.Admin, func
 		return nil, nil, err // untilFree tries again
 	case errors.Is(err, fs.ErrPermission):
 		return nil, nil, cli.Fail(cli.Failed, err, "run it with sudo, or as the user iotagent")
+	case err != nil && !write:
+		return nil, nil, cli.Fail(cli.Failed, err, "if a file is damaged: iotagent queue repair")
 	case err != nil:
 		return nil, nil, cli.Fail(cli.Failed, err, "")
 	}

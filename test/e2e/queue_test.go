@@ -13,7 +13,7 @@ func queued(t *testing.T, running bool) (*hub, *box, *process) {
 	t.Helper()
 	h := newHub(t, hubsim.Options{})
 	h.SetTelemetryCredit(0)
-	b := gateway(t, h, settings{})
+	b := gateway(t, h, settings{agent: `drain_timeout = "1s"`})
 	var d *process
 	if running {
 		d = b.run()
