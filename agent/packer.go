@@ -156,19 +156,23 @@ func (p *packer) put(ctx context.Context, ms ...*sealed) {
 		p.lose(p.leastUrgent())
 	}
 	if time.Since(p.saidAt) >= lossEvery {
-		p.sayLost("disk and memory are full")
+		p.sayLost("disk and memory are full, or a reading is larger than a message")
 	}
 }
 
-// putOne reports whether the outbox has it. What went wrong the outbox itself says loudly.
+// putOne reports whether the message is done with. What went wrong the outbox itself says loudly.
 func (p *packer) putOne(ctx context.Context, m sealed) bool {
 	m.Age = max(p.clock.Mono()-m.oldest, 0)
 	_, err := p.queue.Put(context.WithoutCancel(ctx), m.Message)
-	if err != nil && !errors.Is(err, outbox.ErrNotDurable) { // one that is not durable yet is queued all the same
-		return false
+	switch {
+	case err == nil, errors.Is(err, outbox.ErrNotDurable): // one that is not durable yet is queued all the same
+		p.count(func(c *PackCounts) { c.Messages++ })
+		return true
+	case errors.Is(err, outbox.ErrTooLarge): // it never will be smaller, and must not be in the way of others
+		p.lost(m.Readings)
+		return true
 	}
-	p.count(func(c *PackCounts) { c.Messages++ })
-	return true
+	return false
 }
 
 // leastUrgent returns the oldest pending message of the least urgent lane.
@@ -184,9 +188,13 @@ func (p *packer) leastUrgent() int {
 
 // lose drops the pending message at i.
 func (p *packer) lose(i int) {
-	p.unsaid += p.pending[i].Readings
-	p.count(func(c *PackCounts) { c.ReadingsLost += uint64(p.pending[i].Readings) })
+	p.lost(p.pending[i].Readings)
 	p.pending = slices.Delete(p.pending, i, i+1)
+}
+
+func (p *packer) lost(readings int) {
+	p.unsaid += readings
+	p.count(func(c *PackCounts) { c.ReadingsLost += uint64(readings) })
 }
 
 func (p *packer) sayLost(why string) {

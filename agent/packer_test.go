@@ -245,3 +245,21 @@ func TestPackerWithADiskThatDoesNotWrite(t *testing.T) {
 		}
 	})
 }
+
+// One that is too large is lost at once, and in nobody's way.
+func TestPackerWithAReadingTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPackerBed(t, agent.PackOptions{})
+		b.disk.fail(outbox.ErrTooLarge)
+		b.take(outbox.Normal, 0)
+		b.wait(0)
+		b.disk.fail(nil)
+		b.take(outbox.Normal, 0)
+		b.wait(0)
+		b.want(note{outbox.Normal, false, 0, 1})
+		b.stop()
+		if c := b.Counts(); c.ReadingsLost != 1 || c.Messages != 1 {
+			t.Errorf("counts %+v", c)
+		}
+	})
+}
