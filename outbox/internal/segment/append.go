@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	pieceLen = 980
+	pieceLen = 650 // six fill a page
 	keyLen   = blockKeyLen + 2
 
 	// What bbolt puts around things (bbolt, internal/common): a page's header, an element, a bucket that is kept in its parent's page.
