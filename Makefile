@@ -125,17 +125,18 @@ ci: ## Everything that CI runs, in its order
 bench: ## Benchmarks in Go's own form (BENCH=regexp, PKG=./outbox/...); bench-outbox and bench-flash are apart
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
 
-# A module of its own in bench/, so that what the outbox is compared with never enters the product. UPDATE=1 puts the figures into docs/outbox.md.
+# A module of its own in bench/, so that what the outbox is compared with never enters the product. UPDATE=1 puts the figures
+# into docs/outbox.md; DATA=/dev/shm keeps the stores in memory, where a busy disk blurs all times.
 BENCH_OUTBOX = go -C bench build -o ../.build/bin/bench-outbox ./outbox && .build/bin/bench-outbox
-BENCH_UPDATE = $(if $(UPDATE),-update docs/outbox.md)
+BENCH_FLAGS  = $(if $(DATA),-data $(DATA)/iotagent-bench) $(if $(UPDATE),-update docs/outbox.md)
 
 .PHONY: bench-outbox
-bench-outbox: ## The outbox beside raw bbolt, an append file and SQLite: speed, memory, start (N=10000000 queued; UPDATE=1)
-	$(BENCH_OUTBOX) speed $(if $(N),-queued $(N)) $(BENCH_UPDATE)
+bench-outbox: ## The outbox beside raw bbolt, an append file and SQLite: speed, memory, start (N=10000000 queued, DATA=/dev/shm, UPDATE=1)
+	$(BENCH_OUTBOX) speed $(if $(N),-queued $(N)) $(BENCH_FLAGS)
 
 .PHONY: bench-flash
-bench-flash: ## Bytes that reach the device, hub away and hub answering (root, loop devices; UPDATE=1)
-	$(BENCH_OUTBOX) flash $(BENCH_UPDATE)
+bench-flash: ## Bytes that reach the device, hub away and hub answering (root, loop devices; DATA=, UPDATE=1)
+	$(BENCH_OUTBOX) flash $(BENCH_FLAGS)
 
 .PHONY: fuzz
 fuzz: ## Every fuzz function for FUZZTIME each (PKG=./config/... for some of them)

@@ -39,7 +39,7 @@ func Loop(ctx context.Context, dir, name string, size, warm int64) (*Volume, err
 	}
 	v := &Volume{
 		Dir: filepath.Join(dir, name), image: filepath.Join(dir, name+".img"),
-		Source: "sectors written to a loop device with an ext4 of its own, its journal included",
+		Source: "sectors written to a loop device with an ext4 of its own, its journal included; the file below it is on " + medium(dir),
 	}
 	_ = unix.Unmount(v.Dir, 0) // left behind by a run that was killed; usually there is none
 	if err := errors.Join(os.RemoveAll(v.image), os.MkdirAll(v.Dir, 0o700)); err != nil {
@@ -61,6 +61,15 @@ func Loop(ctx context.Context, dir, name string, size, warm int64) (*Volume, err
 		return nil, errors.Join(err, v.Close())
 	}
 	return v, nil
+}
+
+// medium says whether what lies in dir is kept in memory only.
+func medium(dir string) string {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) == nil && st.Type == unix.TMPFS_MAGIC {
+		return "a tmpfs, so that no time is a disk's"
+	}
+	return "the disk, which others may be using"
 }
 
 func makeImage(name string, size, warm int64) error {

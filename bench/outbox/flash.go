@@ -19,6 +19,7 @@ import (
 type flashFigures struct {
 	Time    time.Time     `json:"time"`
 	Machine string        `json:"machine"`
+	Device  string        `json:"device_bytes"`
 	Span    time.Duration `json:"span_ns"`
 	Away    []away        `json:"away"`
 	Control []away        `json:"control"`
@@ -111,6 +112,9 @@ func (b *flashBench) onVolume(ctx context.Context, name string, fn func(context.
 		return err
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
+	b.mu.Lock()
+	b.figures.Device = v.Source
+	b.mu.Unlock()
 	if err := fn(ctx, v); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

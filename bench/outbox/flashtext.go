@@ -20,8 +20,8 @@ func flashText(f *flashFigures) string {
 	p := func(format string, args ...any) {
 		b.WriteString(strings.TrimSpace(fmt.Sprintf(format, args...)) + "\n\n")
 	}
-	p("%s, on %s. Bytes are sectors written to a loop device with an ext4 of its own (4 KiB blocks, noatime, data=ordered), its journal included.",
-		f.Time.Format("2006-01-02"), f.Machine)
+	p("%s, on %s. Bytes are %s (4 KiB blocks, noatime, data=ordered).",
+		f.Time.Format("2006-01-02"), f.Machine, f.Device)
 	p("**Hub away** for %v, ten messages a second in three lanes (1, 90 and 9 of 100), then drained with 1 000 acks in a commit: device bytes of a message. "+
 		"The log is the least that is possible: a file of zeros, one block and one fdatasync for each commit. Time is compressed: %v between commits, "+
 		"the journal committed every %v and inodes written every %v of simulated time.", f.Span, pause, journalEvery, inodesEvery)

@@ -1,7 +1,7 @@
 // Command outbox measures package outbox beside what it could have been built on.
 //
-//	outbox speed [-queued N] [-out DIR] [-update FILE]
-//	outbox flash [-span DURATION] [-out DIR] [-update FILE]
+//	outbox speed [-queued N] [-data DIR] [-out DIR] [-update FILE]
+//	outbox flash [-span DURATION] [-data DIR] [-out DIR] [-update FILE]
 //
 // `make bench-outbox` and `make bench-flash` run it.
 package main
@@ -47,17 +47,21 @@ func run(ctx context.Context, args []string) error {
 // output is where the figures go.
 type output struct {
 	dir, document string
+	data          string   // folder for the stores
 	lock          *os.File // of the folder for the stores, until the program ends
 }
 
 func (o *output) flags(f *flag.FlagSet) {
-	f.StringVar(&o.dir, "out", ".build/bench", "folder for the figures and, while it runs, for the stores")
+	f.StringVar(&o.dir, "out", ".build/bench", "folder for the figures")
+	f.StringVar(&o.data, "data", "", "folder for the stores while it runs; a tmpfs leaves the disk and its other users out (default: data in the other folder)")
 	f.StringVar(&o.document, "update", "", "document whose figures are replaced")
 }
 
 // scratch returns the folder for the stores, which no other run may use meanwhile.
 func (o *output) scratch() (dir string, err error) {
-	dir = filepath.Join(o.dir, "data")
+	if dir = o.data; dir == "" {
+		dir = filepath.Join(o.dir, "data")
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	slot     = 500 * time.Millisecond // of one measurement
-	rounds   = 3                      // each measurement is the median of so many, the stores taking turns
+	slot     = 300 * time.Millisecond // of one measurement
+	rounds   = 5                      // each measurement is the median of so many, the stores taking turns
 	batch    = 1000                   // messages in a commit, where nothing else is said
 	poolSize = 50_000                 // bodies, used over and over
 )

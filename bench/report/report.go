@@ -105,7 +105,11 @@ func Machine() string {
 		release, _, _ := strings.Cut(unix.ByteSliceToString(u.Release[:]), "-")
 		kernel += " " + release
 	}
-	return fmt.Sprintf("%d × %s, %s/%s, %s, %s", runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH, kernel, runtime.Version())
+	load := "unknown"
+	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
+		load, _, _ = strings.Cut(string(b), " ")
+	}
+	return fmt.Sprintf("%d × %s, %s/%s, %s, %s, load %s at the start", runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH, kernel, runtime.Version(), load)
 }
 
 // Save writes figures as NAME.json and text as NAME.md into dir.
