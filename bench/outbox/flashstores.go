@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"iotagent/bench/payload"
+	"iotagent/bench/store"
 	"iotagent/outbox"
 )
 
@@ -49,21 +49,7 @@ func (f *flashOutbox) Put(ctx context.Context, lane outbox.Lane, body []byte) er
 func (f *flashOutbox) Commit(ctx context.Context) error { return f.q.Sync(ctx) }
 
 func (f *flashOutbox) Take(ctx context.Context, n int) (int, error) {
-	es, err := f.q.Next(n, 64<<20)
-	if err != nil || len(es) == 0 {
-		return 0, err
-	}
-	ids := make([]outbox.ID, len(es))
-	for i, e := range es {
-		if e.Gap != nil {
-			return 0, fmt.Errorf("outbox: lost messages: %+v", *e.Gap)
-		}
-		ids[i] = e.ID
-	}
-	if err := f.q.Ack(ids...); err != nil {
-		return 0, err
-	}
-	return len(es), f.q.Sync(ctx)
+	return store.Drain(ctx, f.q, n)
 }
 
 func (f *flashOutbox) Commits() uint64 { return f.q.Stats().Commits }

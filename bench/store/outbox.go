@@ -39,21 +39,34 @@ func (s *outboxStore) Peek(context.Context) (int, error) {
 }
 
 func (s *outboxStore) Take(ctx context.Context, n int) (int, error) {
-	es, err := s.q.Next(n, 64<<20)
-	if err != nil || len(es) == 0 {
-		return 0, err
-	}
-	ids := make([]outbox.ID, len(es))
-	for i, e := range es {
-		if e.Gap != nil {
-			return 0, fmt.Errorf("outbox: lost messages: %+v", *e.Gap)
-		}
-		ids[i] = e.ID
-	}
-	if err := s.q.Ack(ids...); err != nil {
-		return 0, err
-	}
-	return len(es), s.q.Sync(ctx)
+	return Drain(ctx, s.q, n)
 }
 
 func (s *outboxStore) Close() error { return s.q.Close() }
+
+// Drain takes up to n messages from q, however many calls of Next that takes, and acks them with one durable commit.
+func Drain(ctx context.Context, q outbox.Queue, n int) (int, error) {
+	ids := make([]outbox.ID, 0, n)
+	for len(ids) < n {
+		es, err := q.Next(n-len(ids), 64<<20)
+		if err != nil {
+			return 0, err
+		}
+		if len(es) == 0 {
+			break
+		}
+		for _, e := range es {
+			if e.Gap != nil {
+				return 0, fmt.Errorf("outbox: lost messages: %+v", *e.Gap)
+			}
+			ids = append(ids, e.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return 0, nil
+	}
+	if err := q.Ack(ids...); err != nil {
+		return 0, err
+	}
+	return len(ids), q.Sync(ctx)
+}
