@@ -44,7 +44,7 @@ chmod +x "$root/init"
 log=$vm/gpio.log
 rm -f "$log"
 status=0
-timeout -k 5 "$limit" qemu-system-x86_64 -M q35 -cpu max -smp 2 -m 512 -nic none -accel tcg,thread=multi -display none -monitor none \
+timeout -k 5 "$limit" qemu-system-x86_64 -M q35 -cpu max -smp 1 -m 512 -nic none -accel tcg,thread=multi -display none -monitor none \
 	-no-reboot -kernel "$kernel" -initrd "$vm/initrd" -serial "file:$log" \
 	-append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off" </dev/null || status=$?
 tr -d '\r' <"$log" | sed 's/^/  vm: /'

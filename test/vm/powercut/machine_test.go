@@ -41,7 +41,7 @@ func (p *plan) boot(t *testing.T, disk, cache string, led *ledger, env ...string
 		t.Fatal(err)
 	}
 	args := append([]string{
-		"-M", "q35", "-smp", "2", "-m", "512", "-nodefaults", "-nic", "none", "-display", "none", "-monitor", "none", "-no-reboot",
+		"-M", "q35", "-m", "512", "-nodefaults", "-nic", "none", "-display", "none", "-monitor", "none", "-no-reboot",
 		"-kernel", p.kernel, "-initrd", p.initrd, "-serial", "file:" + m.log,
 		"-append", "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off tsc=reliable no_timer_check " + strings.Join(env, " "),
 		"-drive", "format=raw,if=virtio,file=" + disk + ",cache=" + cache,
