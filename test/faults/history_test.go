@@ -23,7 +23,7 @@ type history struct {
 	failed   bool // the disk failed under this epoch, or a put did
 
 	epoch   uint64
-	running bool
+	running bool             // it was not being closed
 	calls   map[uint64]*note // that have begun
 	before  map[uint64][2]int
 	beat    time.Time
@@ -68,9 +68,10 @@ func (h *history) add(n note) {
 		h.before[n.Call] = [2]int{len(h.order), len(h.settled)}
 	case synced:
 		h.settle(h.before[n.Call])
+	case closing:
+		h.running = false
 	case closed:
 		h.settle([2]int{len(h.order), len(h.settled)})
-		h.running = false
 	case gaps:
 		h.declared = append(h.declared, n.Gaps...)
 	case acking, acked, rejecting, rejected:
@@ -149,11 +150,6 @@ func (h *history) slack(now time.Time) time.Duration {
 		}
 	}
 	return commit + stall
-}
-
-// due says whether a message must be there now.
-func (h *history) due(m *message, now time.Time, slack time.Duration) bool {
-	return !m.leaving && (m.safe || m.promised && now.Sub(m.began) > h.maxLoss+slack)
 }
 
 // declares says whether one of the gaps tells of the loss of a message, for the reason given.

@@ -68,11 +68,7 @@ func diskError(t *testing.T, j job, calls, fault string, seldom bool) {
 			t.Errorf("%d calls failed and the outbox told of it %d times: the test proves nothing", injected, sick)
 		}
 	}
-	from := len(p.told())
-	if sick > 0 { // what was told before the fault ended does not count
-		from = seen
-		p.await(t, "the disk to work again", from, ready, func(n *note) bool { return n.What == healed && n.time().After(ended) })
-	}
+	from := p.await(t, "the disk to work again", 0, ready, healthy(ended))
 	from = p.await(t, "a put after the fault", from, ready, func(n *note) bool { return good(n) && n.time().After(ended) })
 	took := p.told()[from-1].time().Sub(ended)
 	p.await(t, "a sync of all", from, 4*ready, func(n *note) bool { return n.What == synced })

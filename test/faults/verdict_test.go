@@ -3,11 +3,14 @@ package faults
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"iotagent/outbox"
 	"iotagent/outbox/outboxtest"
@@ -78,12 +81,19 @@ func examine(t *testing.T, j *job, h *history, now time.Time) *findings {
 }
 
 // closeAndCheck closes an outbox and checks its files. Another test may be starting a process just now, which holds the lock of the
-// directory, too, until its program runs: nobody may do so meanwhile.
+// directory, too, until its program runs: no other may start meanwhile, and that one is waited for.
 func closeAndCheck(t *testing.T, q *outbox.Outbox, dir string) error {
 	t.Helper()
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	err := q.Close()
+	d, e := os.Open(dir)
+	if e != nil {
+		t.Fatal(e)
+	}
+	if e := errors.Join(unix.Flock(int(d.Fd()), unix.LOCK_EX), d.Close()); e != nil {
+		t.Fatal(e)
+	}
 	outboxtest.Check(t, dir)
 	return err
 }
@@ -138,13 +148,16 @@ func (f *findings) missing(h *history, now time.Time, slack time.Duration) {
 		}
 	}
 	for _, m := range h.order {
+		if there[m.id] || m.leaving {
+			continue
+		}
+		m.leaving = true // it was missed once
 		switch {
-		case there[m.id] || m.leaving:
 		case declares(f.gaps, m.id, "quota"):
 			f.dropped++
 		case h.damage:
 			f.damaged++
-		case h.due(m, now, slack):
+		case m.safe || m.promised && now.Sub(m.began) > h.maxLoss+slack:
 			f.lost++
 			f.problem("%s is lost, put %s before", m.id, now.Sub(m.began))
 		case m.promised:

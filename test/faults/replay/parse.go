@@ -101,10 +101,12 @@ func parseLine(text string, line int, pending map[string]*Call) (*Call, error) {
 		return nil, errors.New("no call")
 	}
 	c.Name = name
-	if rest, ok := strings.CutSuffix(rest, " <unfinished ...>"); ok {
-		pending[pid] = c
-		_, err := c.arguments(rest)
-		return c, err
+	for _, end := range []string{" <unfinished ...>", " <detached ...>"} {
+		if rest, ok := strings.CutSuffix(rest, end); ok {
+			pending[pid] = c
+			_, err := c.arguments(rest)
+			return c, err
+		}
 	}
 	return c, c.finish(rest, line)
 }

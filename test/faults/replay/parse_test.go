@@ -38,6 +38,7 @@ func TestParse(t *testing.T) {
 			},
 		},
 		"ended in it":   {"7 " + stamp + "fsync(3) = ?\n", []*replay.Call{{End: math.MaxInt, At: at, Name: "fsync", Args: []replay.Arg{word("3")}}}},
+		"let go in it":  {"7 " + stamp + "fsync(3 <detached ...>\n", []*replay.Call{{End: math.MaxInt, At: at, Name: "fsync", Args: []replay.Arg{word("3")}}}},
 		"last line cut": {"7 " + stamp + "fsync(3) = 0", nil},
 	}
 	for name, tt := range tests {
