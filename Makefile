@@ -111,6 +111,11 @@ vm-test: ## GPIO outputs against a real kernel's simulated chip, in a virtual ma
 powercut: ## Power cuts in a virtual machine while the outbox and iotagent work (ROUNDS=50; SEED repeats a run)
 	ROUNDS=$(ROUNDS) SEED=$(SEED) ./test/vm/powercut.sh
 
+.PHONY: faults
+faults: ## The outbox under 1 000 power cuts, 1 000 kills and a disk that fails (root for some; CUTS=1000 KILLS=1000, 4 minutes)
+	tools/apt.sh strace e2fsprogs mount
+	FAULTS_CUTS=$(or $(CUTS),1000) FAULTS_KILLS=$(or $(KILLS),1000) go test -count=1 -v -timeout 60m ./test/faults
+
 .PHONY: qemu-test
 qemu-test: ## The tests of outbox and config as armv6 and arm64 programs under qemu-user
 	./test/qemu/run.sh
