@@ -2,10 +2,9 @@ package outbox
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"time"
-
-	"go.etcd.io/bbolt"
 )
 
 // DeadLetter is a message that the hub refused for good.
@@ -17,97 +16,87 @@ type DeadLetter struct {
 	Gap      *Gap
 	// Reason is what Reject was told.
 	Reason string
-	// At is the wall time of the refusal, Put that of the put.
+	// At is the wall time of the refusal, Put that of the put, to the millisecond.
 	At, Put time.Time
 }
 
-// rejection is a Reject that waits for its commit.
-type rejection struct {
-	key    key
-	it     *item
-	reason string
-	at     int64
-	value  []byte // the record of a message that is not on disk yet
-	told   bool   // its Reject returned
-	done   chan error
+// letter is a dead letter on its way to control.db. Its number is its key.
+type letter struct {
+	number uint64
+	value  []byte
 }
 
 const (
 	deadVersion = 1
-	deadHeader  = 4 + 1 + 8 + keyLen + 2
 	maxReason   = 1 << 10
 )
 
-// encodeDead returns CRC-32C, version, time, key, reason and the record as it stood in the queue.
-func encodeDead(k key, at int64, reason string, value []byte) []byte {
-	reason = reason[:min(len(reason), maxReason)]
-	b := make([]byte, 4, deadHeader+len(reason)+len(value))
-	b = append(b, deadVersion)
-	b = binary.BigEndian.AppendUint64(b, uint64(at))
-	b = append(b, k.bytes()...)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(reason)))
-	b = append(append(b, reason...), value...)
-	binary.BigEndian.PutUint32(b, checksum(b[4:]))
-	return b
+// encode returns {CRC, version, lane, epoch, seq, readings, at, put, reason length, gap length, reason, gap as JSON, body}.
+func (d *DeadLetter) encode() []byte {
+	reason := d.Reason[:min(len(d.Reason), maxReason)]
+	var gap []byte
+	if d.Gap != nil {
+		gap, _ = json.Marshal(d.Gap) // a struct of numbers and a string cannot fail
+	}
+	b := appendNumbers(nil, uint64(d.ID.Lane), d.ID.Epoch, d.ID.Seq, uint64(max(d.Readings, 0)))
+	b = binary.AppendVarint(b, d.At.UnixMilli())
+	b = binary.AppendVarint(b, d.Put.UnixMilli())
+	b = appendNumbers(b, uint64(len(reason)), uint64(len(gap)))
+	b = append(append(b, reason...), gap...)
+	return seal(deadVersion, append(b, d.Body...))
 }
 
-func decodeDead(b []byte) (DeadLetter, error) {
-	if len(b) < deadHeader || b[4] != deadVersion || binary.BigEndian.Uint32(b) != checksum(b[4:]) {
-		return DeadLetter{}, fmt.Errorf("dead letter: %w", errRecord)
-	}
-	k, n := b[13:13+keyLen], int(binary.BigEndian.Uint16(b[22:]))
-	if deadHeader+n > len(b) {
-		return DeadLetter{}, fmt.Errorf("dead letter: %w", errRecord)
-	}
-	r, err := decode(k, b[deadHeader+n:])
+func decodeDead(v []byte) (d DeadLetter, err error) {
+	body, err := unseal(deadVersion, v)
 	if err != nil {
-		return DeadLetter{}, err
+		return d, fmt.Errorf("dead letter: %w", err)
 	}
-	e, err := r.entry(true)
-	if err != nil {
-		return DeadLetter{}, err
+	r := numbers{rest: body}
+	d.ID = ID{Lane: Lane(r.next()), Epoch: r.next(), Seq: r.next()} //nolint:gosec // checked below
+	d.Readings = int(min(r.next(), 1<<31-1))
+	d.At, d.Put = time.UnixMilli(r.signed()).UTC(), time.UnixMilli(r.signed()).UTC()
+	reason, gap := r.next(), r.next()
+	if r.bad || d.ID.Lane >= lanes || reason > maxReason || reason+gap > uint64(len(r.rest)) {
+		return DeadLetter{}, fmt.Errorf("dead letter: %w", errSeal)
 	}
-	at := int64(binary.BigEndian.Uint64(b[5:]))
-	return DeadLetter{
-		ID: e.ID, Body: e.Body, Readings: e.Readings, Gap: e.Gap, Reason: string(b[deadHeader : deadHeader+n]),
-		At: time.Unix(0, at).UTC(), Put: time.Unix(0, r.put).UTC(),
-	}, nil
+	d.Reason = string(r.rest[:reason])
+	rest := r.rest[reason:]
+	if gap == 0 {
+		d.Body = append([]byte{}, rest...)
+		return d, nil
+	}
+	d.Gap = new(Gap)
+	if err := json.Unmarshal(rest[:gap], d.Gap); err != nil {
+		return DeadLetter{}, fmt.Errorf("dead letter: %w", err)
+	}
+	return d, nil
 }
 
-// reject moves a record and makes room for it.
-func (t *txn) reject(b *batch, r *rejection) error {
-	v := r.value
-	if v == nil {
-		if v = t.q.Get(r.key.bytes()); v == nil {
-			return nil // lost to damage since it was handed out, and declared then
-		}
-		v = append([]byte{}, v...) // the page it lies in changes below
-		if err := t.remove(r.key); err != nil {
-			return err
-		}
+// letterSize is what control.db keeps of one: its number and its size.
+type letterSize struct {
+	number uint64
+	bytes  int64
+}
+
+// trimLocked returns the numbers of the oldest letters that must go for the new ones, and counts them.
+func (o *Outbox) trimLocked(fresh []letter) (gone []uint64) {
+	n, size := len(o.control.letters), int64(0)
+	for _, l := range o.control.letters {
+		size += l.bytes
 	}
-	t.st.deadNext++
-	letter := encodeDead(r.key, r.at, r.reason, v)
-	if err := t.dead.Put(binary.BigEndian.AppendUint64(nil, t.st.deadNext), letter); err != nil {
-		return err
+	for _, l := range fresh {
+		n++
+		size += int64(len(l.value))
 	}
-	t.st.dead++
-	t.st.deadBytes += uint64(len(letter))
-	c := t.dead.Cursor()
-	for t.st.dead > max(b.maxDead, 1) || t.st.deadBytes > b.maxSize && t.st.dead > 1 {
-		k, old := c.First()
-		if k == nil {
-			t.st.dead, t.st.deadBytes = 0, 0
+	for _, l := range o.control.letters {
+		if n <= max(o.opt.MaxDead, 1) && (size <= o.opt.MaxDeadBytes || n == 1) {
 			break
 		}
-		t.st.dead--
-		t.st.deadBytes -= min(t.st.deadBytes, uint64(len(old)))
-		t.st.deadDropped++
-		if err := t.dead.Delete(append([]byte{}, k...)); err != nil {
-			return err
-		}
+		n--
+		size -= l.bytes
+		gone = append(gone, l.number)
 	}
-	return nil
+	return gone
 }
 
 // DeadLetters returns up to limit letters, oldest first. Damaged ones are left out.
@@ -117,19 +106,19 @@ func (o *Outbox) DeadLetters(limit int) ([]DeadLetter, error) {
 	if o.closed {
 		return nil, ErrClosed
 	}
-	if o.file == nil {
-		return nil, fmt.Errorf("%w: the file cannot be read: %s", ErrNotDurable, o.degraded)
+	if o.control == nil {
+		return nil, fmt.Errorf("%w: the disk cannot be read: %s", ErrNotDurable, o.degraded)
 	}
 	var out []DeadLetter
-	err := o.file.view(func(tx *bbolt.Tx) error {
-		c := tx.Bucket([]byte(bucketDead)).Cursor()
-		for k, v := c.First(); k != nil && len(out) < limit; k, v = c.Next() {
-			if d, err := decodeDead(v); err == nil {
-				out = append(out, d)
-			}
+	err := o.control.eachLetter(func(_, v []byte) bool {
+		if d, err := decodeDead(v); err == nil {
+			out = append(out, d)
 		}
-		return nil
+		return len(out) < limit
 	})
-	o.noteLocked(err)
+	if err != nil {
+		o.controlSick = err
+		o.wake()
+	}
 	return out, err
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,11 +18,17 @@ import (
 
 // openDir makes the directory and takes its lock. The lock is an flock of the directory itself: it needs no file, so it
 // works on a full or read-only disk, and it is held while the damaged or failing file inside is closed and replaced.
-func openDir(dir string, wait time.Duration) (*os.File, error) {
-	if err := makeDir(dir); err != nil {
+func openDir(dir string, o *Options) (*os.File, error) {
+	how := unix.LOCK_EX
+	if o.ReadOnly {
+		how = unix.LOCK_SH
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil // an empty outbox
+		}
+	} else if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("outbox %s: %w", dir, err)
 	}
-	d, err := lockDir(dir, unix.LOCK_EX, wait)
+	d, err := lockDir(dir, how, o.LockWait)
 	if err != nil {
 		return nil, fmt.Errorf("outbox %s: %w", dir, err)
 	}
@@ -78,31 +85,41 @@ func allocated(info fs.FileInfo) int64 {
 const (
 	corruptMark = ".corrupt-"
 	keepCorrupt = 3
+	tmpSuffix   = ".tmp"
 )
 
 // setAside lists the damaged files that were renamed, oldest first.
 func setAside(dir string) []string {
-	names, err := filepath.Glob(filepath.Join(dir, fileName+corruptMark+"*"))
+	names, err := filepath.Glob(filepath.Join(dir, "*"+corruptMark+"*"))
 	if err != nil {
 		return nil // only a bad pattern fails
 	}
-	slices.Sort(names)
+	slices.SortFunc(names, func(a, b string) int {
+		_, x, _ := strings.Cut(a, corruptMark)
+		_, y, _ := strings.Cut(b, corruptMark)
+		return strings.Compare(x, y)
+	})
 	return names
 }
 
-// putAside renames a damaged file and lets only the newest few of its kind stay, so that a dying card is not filled by them.
-func putAside(dir string, now time.Time) error {
-	path := filepath.Join(dir, fileName)
+// keepAside gives a damaged file a second name, under which it stays for whoever wants to look at it. Only the newest few do, so that a
+// dying card is not filled by them.
+func keepAside(path string, now time.Time) error {
 	name := path + corruptMark + now.UTC().Format("20060102T150405.000000000Z")
-	if err := os.Rename(path, name); err != nil {
+	if err := os.Link(path, name); err != nil {
 		return err
 	}
-	old := setAside(dir)
+	old := setAside(filepath.Dir(path))
 	for len(old) > keepCorrupt {
 		if err := os.Remove(old[0]); err != nil {
 			return err
 		}
 		old = old[1:]
 	}
-	return durable.SyncDir(dir)
+	return nil
+}
+
+// replaceFile sets a damaged file aside and puts another in its place, at once: there is no moment without a file of that name.
+func replaceFile(path, by string, now time.Time) error {
+	return errors.Join(keepAside(path, now), os.Rename(by, path), durable.SyncDir(filepath.Dir(path)))
 }

@@ -3,210 +3,171 @@ package outbox
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"os"
+	"path/filepath"
+
+	"iotagent/outbox/internal/boltfile"
+	"iotagent/outbox/internal/segment"
 )
 
-// Stats returns the present counts. It never touches the disk. Gaps count as entries; what is acked counts as gone at once in Queued,
-// with the next commit in Bytes and Oldest.
+// Stats returns the present counts. It never touches the disk. Gaps count as entries.
 func (o *Outbox) Stats() Stats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := o.stats
 	s.Epoch = o.epoch
-	fillStats(&s, &o.st)
-	for _, k := range o.acked {
-		s.Queued[k.lane] -= min(s.Queued[k.lane], 1)
-	}
 	for i := range o.lane {
-		for _, m := range o.lane[i].staged {
-			if m.gone || m.onDisk {
-				continue
-			}
-			s.RAMOnly++
-			if s.Queued[i] == 0 || s.Oldest[i].IsZero() {
-				s.Oldest[i] = time.Unix(0, m.rec.put).UTC()
-			}
-			s.Queued[i]++
-			s.Bytes[i] += uint64(len(m.rec.body))
-		}
-		if s.Queued[i] == 0 {
-			s.Bytes[i], s.Oldest[i] = 0, time.Time{}
+		l := &o.lane[i]
+		s.Queued[i] = l.queued.messages + uint64(len(l.gaps))
+		s.Bytes[i] = l.queued.bytes
+		if s.Queued[i] > 0 {
+			s.Oldest[i] = o.oldestLocked(Lane(i))
 		}
 	}
-	s.InFlight = len(o.flight)
-	s.QuotaBytes = o.opt.MaxBytes
-	s.Degraded = o.degraded
+	s.InFlight = o.flights + len(o.gapFlight)
+	s.RAMOnly = o.ramOnlyLocked()
+	if o.control != nil {
+		s.Dead = uint64(len(o.control.letters))
+	}
+	s.DeadDropped = o.deadDropped
+	s.DiskBytes, s.QuotaBytes, s.Degraded = o.diskLocked(), o.opt.MaxBytes, o.degraded
 	s.SetAside = append([]string(nil), s.SetAside...)
 	return s
 }
 
-func fillStats(s *Stats, st *state) {
-	for i := range st.lane {
-		l := &st.lane[i]
-		s.Queued[i], s.Bytes[i] = l.count, l.bytes
-		s.Oldest[i] = time.Time{}
-		if l.oldest != 0 && l.count > 0 {
-			s.Oldest[i] = time.Unix(0, int64(l.oldest)).UTC()
+// oldestLocked is about when the oldest of a lane was put: within a segment that is done in part, the time of its first.
+func (o *Outbox) oldestLocked(lane Lane) (t time.Time) {
+	l := &o.lane[lane]
+	see := func(ms int64) {
+		if x := millis(ms); t.IsZero() || x.Before(t) {
+			t = x
 		}
 	}
-	s.Dead, s.DeadDropped = st.dead, st.deadDropped
+	for _, g := range l.gaps {
+		see(g.put)
+		break
+	}
+	for _, s := range o.segs {
+		if x := &s.lane[lane]; x.messages > 0 && x.last >= l.head() && !l.done.covers(max(x.first, l.head()), x.last) {
+			see(x.oldest)
+			return t
+		}
+	}
+	for _, m := range l.staged.all() {
+		if !m.gone && !m.written {
+			see(m.put)
+			break
+		}
+	}
+	return t
 }
 
-// Inspect returns the counts of an outbox that no process has open; ErrLocked if one has. It changes nothing, and reads a few pages at any
-// length. A directory or file that does not exist yet is an empty outbox.
+// Inspect returns the counts of an outbox that no process has open; ErrLocked if one has. It changes nothing, and reads little at any
+// length. A directory that does not exist yet is an empty outbox.
 func Inspect(dir string) (Stats, error) {
-	var s Stats
-	lock, err := lockDir(dir, unix.LOCK_SH, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
-	}
+	o, err := Open(dir, &Options{ReadOnly: true, LockWait: -1})
 	if err != nil {
-		return s, fmt.Errorf("outbox %s: %w", dir, err)
+		return Stats{}, err
 	}
-	defer func() { _ = lock.Close() }() // a lock, nothing written
-	s.SetAside = setAside(dir)
-	fd, err := os.Open(filepath.Join(dir, fileName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
-	}
-	if err != nil {
-		return s, fmt.Errorf("outbox %w", err)
-	}
-	defer func() { _ = fd.Close() }() // only read from
-	info, err := fd.Stat()
-	if err != nil {
-		return s, fmt.Errorf("outbox %w", err)
-	}
-	s.DiskBytes = allocated(info)
-	if info.Size() == 0 {
-		return s, nil
-	}
-	metas, err := readMetas(fd)
-	if len(metas) == 0 {
-		return s, fmt.Errorf("outbox %s: damaged, the next start sets it aside: %w", fd.Name(), errors.Join(errState, err))
-	}
-	st, err := (&pages{r: fd, size: info.Size(), meta: metas[0]}).readState()
-	if err != nil {
-		return s, fmt.Errorf("outbox %s: damaged, the next start sets it aside: %w", fd.Name(), err)
-	}
-	fillStats(&s, &st)
-	return s, nil
+	s := o.Stats()
+	s.Epoch, s.QuotaBytes = 0, 0
+	return s, o.Close()
 }
 
 // Verify reads every page and record of an outbox that no process has open and returns an error for whatever does not fit: pages,
-// checksums, counts, order within the lanes, ids used twice.
+// checksums, counts, order within the lanes, places that are used twice.
 func Verify(dir string) error {
-	lock, err := lockDir(dir, unix.LOCK_SH, 0)
+	if _, err := os.Stat(filepath.Join(dir, controlName)); err != nil {
+		return fmt.Errorf("outbox %w", err)
+	}
+	o, err := Open(dir, &Options{ReadOnly: true, LockWait: -1})
 	if err != nil {
+		return err
+	}
+	err = o.verify()
+	if err = errors.Join(err, o.Close()); err != nil {
 		return fmt.Errorf("outbox %s: %w", dir, err)
 	}
-	defer func() { _ = lock.Close() }() // a lock, nothing written
-	fd, err := os.Open(filepath.Join(dir, fileName))
-	if err != nil {
-		return fmt.Errorf("outbox %w", err)
-	}
-	defer func() { _ = fd.Close() }() // only read from
-	info, err := fd.Stat()
-	if err != nil {
-		return fmt.Errorf("outbox %w", err)
-	}
-	if err := verify(fd, info.Size()); err != nil {
-		return fmt.Errorf("outbox %s: %w", fd.Name(), err)
-	}
-	metas, err := readMetas(fd)
-	if err != nil {
-		return fmt.Errorf("outbox %s: %w", fd.Name(), err)
-	}
-	v := &verifier{ids: make(map[ID]bool)}
-	w := &walker{p: &pages{r: fd, size: info.Size(), meta: metas[0]}, leaf: v.leaf, bad: func(err error) error { return err }}
-	if err := errors.Join(w.file(), v.finish()); err != nil {
-		return fmt.Errorf("outbox %s: %w", fd.Name(), err)
-	}
 	return nil
 }
 
-// verifier counts what the file holds beside what its state record says.
-type verifier struct {
-	st, said state
-	found    bool
-	ids      map[ID]bool
-	last     map[uint64]record // by epoch and lane
-}
-
-func (v *verifier) leaf(bucket string, k, val []byte) (err error) {
-	switch bucket {
-	case bucketMeta:
-		if string(k) == keyState {
-			v.found = true
-			v.said, err = decodeState(val)
+func (o *Outbox) verify() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	err := verifyFile(o.controlPath(), o.opt.OpenFile)
+	for _, s := range o.segs {
+		o.closeSegLocked(s) // it is opened anew
+		if verr := segment.VerifyFile(o.segPath(s)); verr != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", s.name(), verr))
 		}
-		return err
-	case bucketDead:
-		v.st.dead++
-		v.st.deadBytes += uint64(len(val))
-		_, err = decodeDead(val)
-		return err
-	case bucketQueue:
-		return v.record(k, val)
 	}
-	return nil
-}
-
-func (v *verifier) record(k, val []byte) error {
-	r, err := decode(k, val)
 	if err != nil {
 		return err
 	}
-	l := &v.st.lane[r.key.lane]
-	if l.count == 0 {
-		l.head, l.oldest = r.key.pos, uint64(r.put)
+	for i := range o.lane {
+		said := o.lane[i].queued
+		if got := o.countLocked(Lane(i)); got != said {
+			err = errors.Join(err, fmt.Errorf("%s: %d messages of %d bytes with %d readings are queued, the counts say %d, %d and %d",
+				Lane(i), got.messages, got.bytes, got.readings, said.messages, said.bytes, said.readings))
+		}
+		last := uint64(0)
+		for _, s := range o.segs {
+			x := &s.lane[i]
+			if x.messages > 0 && x.first <= last {
+				err = errors.Join(err, fmt.Errorf("%s: %s begins at place %x, behind %x", Lane(i), s.name(), x.first, last))
+			}
+			last = max(last, x.last)
+		}
 	}
-	l.add(&r)
-	l.tail = r.key.pos
-	if v.ids[r.id] {
-		return damaged("id %s is there twice", r.id)
+	for _, s := range o.segs {
+		if s.sick != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", s.name(), s.sick))
+		}
 	}
-	v.ids[r.id] = true
-	if r.isGap() {
-		_, err = r.entry(false)
-		return err
-	}
-	if v.last == nil {
-		v.last = make(map[uint64]record)
-	}
-	seen := r.id.Epoch ^ uint64(r.id.Lane)<<62
-	if old, ok := v.last[seen]; ok && (old.id.Seq >= r.id.Seq || r.key.pos-old.key.pos != r.id.Seq-old.id.Seq) {
-		return damaged("%s follows %s", r.id, old.id)
-	}
-	r.body = nil
-	v.last[seen] = r
-	return nil
+	return err
 }
 
-func (v *verifier) finish() error {
-	if !v.found {
-		return errState
+// countLocked counts what is queued of a lane by reading all of it.
+func (o *Outbox) countLocked(lane Lane) (t tally) {
+	l := &o.lane[lane]
+	at := l.head()
+	for {
+		s := o.segAtLocked(lane, at)
+		if s == nil {
+			return t
+		}
+		block, err := o.readLocked(s, lane, at)
+		if err != nil {
+			return t // the segment is sick now
+		}
+		if len(block) == 0 {
+			at = s.lane[lane].last + 1
+			continue
+		}
+		for _, r := range block {
+			if r.Pos >= at && !l.done.has(r.Pos) {
+				t.add(tally{1, uint64(len(r.Body)), uint64(r.Readings)})
+			}
+		}
+		at = block[len(block)-1].Pos + 1
 	}
-	if v.st.dead != v.said.dead || v.st.deadBytes != v.said.deadBytes {
-		return damaged("%d dead letters of %d bytes, the state says %d of %d", v.st.dead, v.st.deadBytes, v.said.dead, v.said.deadBytes)
+}
+
+// verifyFile reads every page of a bbolt file.
+func verifyFile(path string, open func(string, int, os.FileMode) (*os.File, error)) error {
+	f, err := open(path, os.O_RDONLY, 0)
+	if err != nil {
+		return err
 	}
-	for i := range v.st.lane {
-		got, want := v.st.lane[i], v.said.lane[i]
-		if got.count == 0 {
-			got.head = want.tail + 1
-		}
-		if got.tail > want.tail {
-			return damaged("%s: position %d after the last, %d", Lane(i), got.tail, want.tail)
-		}
-		got.tail = want.tail
-		if got != want {
-			return damaged("%s: the state says %+v, found %+v", Lane(i), want, got)
-		}
+	defer func() { _ = f.Close() }() // only read from
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := boltfile.Verify(f, info.Size()); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}
 	return nil
 }

@@ -6,87 +6,127 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"iotagent/outbox"
-	"iotagent/outbox/outboxtest"
 )
 
-// model is the outbox as slices.
+// model is the outbox as slices. A message's body says its number in the order of the puts.
 type model struct {
-	t      *rapid.T
-	dir    string
-	q      *outbox.Outbox
-	n      int
-	fresh  [3][]string // never handed out, in order
-	back   [3][]string // released, kept in order of ids
-	seq    map[string]int
-	flight map[string]outbox.ID
-	ids    map[outbox.ID]bool
-	acked  map[string]bool // since the last sync: may come back after a crash
+	t       *rapid.T
+	dir     string
+	opt     outbox.Options
+	q       *outbox.Outbox
+	n       int
+	fresh   [3][]string // never handed out, in order
+	back    [3][]string // released, in the order of the puts
+	seq     map[string]int
+	flight  map[string]outbox.ID
+	ids     map[outbox.ID]bool
+	acked   map[string]bool // since the last sync: may come back after a crash
+	staged  map[string]bool // may be in memory only: may be lost by a crash
+	crashes int
+	epoch   uint64
 }
 
 func TestModel(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue { // each check opens and syncs many files
-		if err := f.Value.Set("30"); err != nil {
+		if err := f.Value.Set("40"); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = f.Value.Set(f.DefValue) }) // was accepted before
 	}
 	root := quickDir(t)
-	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(root, "m") //nolint:usetesting // one for each check, in root
-		if err != nil {
-			rt.Fatal(err)
-		}
-		m := &model{t: rt, dir: filepath.Join(dir, "0"), seq: map[string]int{}, flight: map[string]outbox.ID{}, ids: map[outbox.ID]bool{}, acked: map[string]bool{}}
-		m.open()
-		rt.Repeat(map[string]func(*rapid.T){
-			"put": m.put, "next": m.next, "ack": m.ack, "release": m.release, "reject": m.reject,
-			"reopen": m.reopen, "crash": m.crash, "": m.check,
+	for name, opt := range map[string]outbox.Options{
+		"durable": {MaxBytes: 8 << 20}, "staged": {MaxBytes: 8 << 20, MaxLoss: time.Hour}, "big": {MaxLoss: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rapid.Check(t, func(rt *rapid.T) { runModel(rt, root, opt) })
 		})
-		if err := m.q.Close(); err != nil {
-			rt.Fatal(err)
-		}
-		outboxtest.Check(t, m.dir)
+	}
+}
+
+func runModel(t *rapid.T, root string, opt outbox.Options) {
+	dir, err := os.MkdirTemp(root, "m") // one for each check
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt.MinFree = -1
+	m := &model{t: t, dir: filepath.Join(dir, "0"), opt: opt, seq: map[string]int{}, ids: map[outbox.ID]bool{}}
+	m.open()
+	t.Repeat(map[string]func(*rapid.T){
+		"put": m.put, "next": m.next, "ack": m.ack, "release": m.release, "reject": m.reject,
+		"sync": m.sync, "reopen": m.reopen, "crash": m.crash, "": m.check,
 	})
+	if err := m.q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := outbox.Verify(m.dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (m *model) open() {
-	q, err := outbox.Open(m.dir, nil)
+	q, err := outbox.Open(m.dir, &m.opt)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.q = q
+	m.q, m.epoch = q, q.Stats().Epoch
+	m.flight, m.acked, m.staged = map[string]outbox.ID{}, map[string]bool{}, map[string]bool{}
 }
 
 func (m *model) put(t *rapid.T) {
 	var ms []outbox.Message
+	var bodies []string
+	durable := m.opt.MaxLoss == 0
 	for range rapid.IntRange(1, 5).Draw(t, "count") {
 		lane := outbox.Lane(rapid.IntRange(0, 2).Draw(t, "lane"))
 		m.n++
-		body := fmt.Sprintf("%d %0*d", m.n, rapid.IntRange(0, 3000).Draw(t, "size"), 0)
+		size := rapid.SampledFrom([]int{0, 10, 200, 3000, 60000}).Draw(t, "size")
+		body := fmt.Sprintf("%d %s", m.n, noise(m.n, size))
 		m.fresh[lane] = append(m.fresh[lane], body)
 		m.seq[body] = m.n
-		ms = append(ms, outbox.Message{Lane: lane, Body: []byte(body), Readings: 1})
+		bodies = append(bodies, body)
+		d := rapid.IntRange(0, 3).Draw(t, "durable") == 0
+		durable = durable || d
+		ms = append(ms, outbox.Message{Lane: lane, Body: []byte(body), Readings: 1, Durable: d})
 	}
 	ids, err := m.q.Put(m.t.Context(), ms...)
 	if err != nil || len(ids) != len(ms) {
 		t.Fatalf("put: %v, %v", ids, err)
 	}
-	for _, id := range ids {
+	for i, id := range ids {
 		if m.ids[id] {
 			t.Fatalf("id %s was given twice", id)
 		}
 		m.ids[id] = true
+		if !ms[i].Durable && m.opt.MaxLoss > 0 {
+			m.staged[bodies[i]] = true
+		}
 	}
+}
+
+// noise is text that compresses badly, the same for one seed.
+func noise(seed, n int) string {
+	r := rand.New(rand.NewPCG(uint64(seed), 1))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(33 + r.IntN(90))
+	}
+	return string(b)
 }
 
 func (m *model) next(t *rapid.T) {
@@ -111,9 +151,16 @@ func (m *model) next(t *rapid.T) {
 		got = append(got, string(e.Body))
 		m.flight[string(e.Body)] = e.ID
 	}
-	if d := cmp.Diff(w, got); d != "" {
+	if d := cmp.Diff(brief(w), brief(got)); d != "" {
 		t.Fatalf("next (-want +got):\n%s", d)
 	}
+}
+
+func brief(bodies []string) (out []string) {
+	for _, b := range bodies {
+		out = append(out, fmt.Sprintf("%.20s %d", b, len(b)))
+	}
+	return out
 }
 
 // some draws a few of what is in flight.
@@ -154,65 +201,103 @@ func (m *model) reject(t *rapid.T) {
 			t.Fatal(err)
 		}
 		delete(m.flight, s[0])
+		delete(m.staged, s[0])
 	}
+}
+
+func (m *model) sync(t *rapid.T) {
+	if err := m.q.Sync(m.t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m.acked, m.staged = map[string]bool{}, map[string]bool{}
 }
 
 func (m *model) reopen(t *rapid.T) {
 	if err := m.q.Close(); err != nil {
 		t.Fatal(err)
 	}
-	m.acked = map[string]bool{}
-	m.restart()
+	m.acked, m.staged = map[string]bool{}, map[string]bool{}
+	m.restart(false)
 }
 
-// crash goes on with a copy of the file as it is now, as after a kill.
+// crash goes on with a copy of the files as they are now, as after a kill.
 func (m *model) crash(t *rapid.T) {
-	next := filepath.Join(filepath.Dir(m.dir), fmt.Sprint(m.n, len(m.ids), rapid.IntRange(0, 1<<30).Draw(t, "dir")))
+	m.crashes++
+	next := filepath.Join(filepath.Dir(m.dir), fmt.Sprint("crash", m.crashes))
 	for before := uint64(1 << 63); before != m.q.Stats().Commits; { // a commit of acks may fall into the copy
 		before = m.q.Stats().Commits
-		copyFile(t, filepath.Join(m.dir, "outbox.db"), filepath.Join(next, "outbox.db"))
+		copyDir(t, m.dir, next)
 	}
 	if err := m.q.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.RemoveAll(m.dir); err != nil {
+		t.Fatal(err)
+	}
 	m.dir = next
-	m.restart()
+	m.restart(true)
 }
 
-// restart gives everything in flight back, and takes over which acks were lost.
-func (m *model) restart() {
+// restart gives everything in flight back, and takes over which acks and which messages were lost.
+func (m *model) restart(crashed bool) {
+	epoch, unsure, staged := m.epoch, m.acked, m.staged
+	flight := m.flight
 	m.open()
-	unsure := map[string]bool{}
-	for b := range m.acked {
-		unsure[b] = true
+	var all [3][]string
+	for lane := range all {
+		all[lane] = slices.Concat(m.back[lane], m.fresh[lane])
+		m.back[lane], m.fresh[lane] = nil, nil
 	}
-	m.acked = map[string]bool{}
-	for lane := range m.fresh {
-		all := slices.Concat(m.back[lane], m.fresh[lane])
-		for b, id := range m.flight {
-			if int(id.Lane) == lane {
-				all = append(all, b)
-			}
-		}
-		m.fresh[lane], m.back[lane] = all, nil
+	for b, id := range flight {
+		all[id.Lane] = append(all[id.Lane], b)
 	}
-	m.flight = map[string]outbox.ID{}
+	if err := m.q.Sync(m.t.Context()); err != nil { // gaps are handed out once they are on disk
+		m.t.Fatal(err)
+	}
 	es, err := m.q.Next(1<<30, 1<<30)
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	declared := map[outbox.Lane]bool{}
+	got := map[string]bool{}
 	for _, e := range es {
-		b := string(e.Body)
-		if unsure[b] {
-			m.fresh[e.ID.Lane] = append(m.fresh[e.ID.Lane], b)
+		if g := e.Gap; g != nil {
+			if !crashed || g.Reason != "unclean-stop" || g.Epoch != epoch || g.Within != m.opt.MaxLoss {
+				m.t.Fatalf("a gap: %+v", g)
+			}
+			declared[g.Lane] = true
+			if err := m.q.Ack(e.ID); err != nil {
+				m.t.Fatal(err)
+			}
+			continue
 		}
+		b := string(e.Body)
+		got[b] = true
+		m.fresh[e.ID.Lane] = append(m.fresh[e.ID.Lane], b)
 		if !e.Sent {
 			m.t.Fatalf("%s of an earlier epoch is said to be new", e.ID)
 		}
 		m.q.Release(e.ID)
 	}
-	for lane := range m.fresh {
-		slices.SortFunc(m.fresh[lane], func(a, b string) int { return m.seq[a] - m.seq[b] })
+	if err := m.q.Sync(m.t.Context()); err != nil {
+		m.t.Fatal(err)
+	}
+	for lane := range all {
+		for _, b := range all[lane] {
+			if !got[b] && !(staged[b] && declared[outbox.Lane(lane)]) {
+				m.t.Fatalf("%.20s of lane %d is lost (staged %v, declared %v)", b, lane, staged[b], declared)
+			}
+			delete(got, b)
+		}
+		if !slices.IsSortedFunc(m.fresh[lane], func(a, b string) int { return m.seq[a] - m.seq[b] }) {
+			m.t.Fatalf("lane %d out of order: %v", lane, brief(m.fresh[lane]))
+		}
+		m.back[lane], m.fresh[lane] = m.fresh[lane], nil
+	}
+	for b := range got {
+		if !unsure[b] {
+			m.t.Fatalf("%.20s was acknowledged and is back", b)
+		}
 	}
 }
 
@@ -228,23 +313,40 @@ func (m *model) check(t *rapid.T) {
 	}
 }
 
+// copyDir copies what is in use of each file, without the holes.
+func copyDir(t interface{ Fatal(...any) }, from, to string) {
+	if err := os.RemoveAll(to); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	names, err := os.ReadDir(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		copyFile(t, filepath.Join(from, n.Name()), filepath.Join(to, n.Name()))
+	}
+}
+
 // copyFile copies what the newer meta page says is in use, without the hole behind it.
 func copyFile(t interface{ Fatal(...any) }, from, to string) {
 	in, err := os.Open(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return // unlinked meanwhile: the caller tries again
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = in.Close() }()
 	var head [8192]byte
-	if _, err := in.ReadAt(head[:], 0); err != nil {
+	if _, err := in.ReadAt(head[:], 0); err != nil && !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 	pages := max(binary.NativeEndian.Uint64(head[56:]), binary.NativeEndian.Uint64(head[4096+56:]))
 	b := make([]byte, pages*4096)
 	if _, err := in.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(to, b, 0o600); err != nil {

@@ -1,12 +1,11 @@
 package outbox
 
 import (
-	"fmt"
-	"slices"
-	"sort"
+	"math"
 	"time"
 
-	"go.etcd.io/bbolt"
+	"iotagent/outbox/internal/boltfile"
+	"iotagent/outbox/internal/segment"
 )
 
 // picker gathers the entries of one Next.
@@ -27,276 +26,323 @@ func (o *Outbox) Next(max, maxBytes int) ([]Entry, error) {
 	if o.closed {
 		return nil, ErrClosed
 	}
-	p := &picker{o: o, room: max, bytes: maxBytes, full: max <= 0}
-	if o.file == nil || o.fate != nil {
-		_ = p.lanes(nil) // reads no file, which is all that can fail
-		return p.out, nil
+	if o.opt.ReadOnly {
+		return nil, ErrReadOnly
 	}
-	err := o.file.view(func(tx *bbolt.Tx) error {
-		return p.lanes(tx.Bucket([]byte(bucketQueue)))
-	})
-	o.noteLocked(err)
+	p := &picker{o: o, room: max, bytes: maxBytes, full: max <= 0}
+	for i := range lanes {
+		if p.full {
+			break
+		}
+		p.lane(Lane(i))
+	}
 	return p.out, nil
 }
 
-// noteLocked hands damage that a read met to the writer, which repairs the file.
-func (o *Outbox) noteLocked(err error) {
-	if err == nil || o.fate != nil {
-		return
-	}
-	o.fate = err
-	o.wake()
-}
-
-// lanes picks from all of them; q is nil when the file cannot be read.
-func (p *picker) lanes(q *bbolt.Bucket) error {
-	for i := range lanes {
-		if p.full {
-			return nil
-		}
-		if err := p.released(Lane(i), q); err != nil {
-			return err
-		}
-		if q != nil && !p.full {
-			if err := p.disk(Lane(i), q.Cursor()); err != nil {
-				return err
-			}
-		}
-		if !p.full {
-			if err := p.staged(Lane(i)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (p *picker) released(lane Lane, q *bbolt.Bucket) error {
+func (p *picker) lane(lane Lane) {
 	l := &p.o.lane[lane]
-	for i := 0; i < len(l.released) && !p.full; {
-		k := key{lane, l.released[i]}
-		it := p.o.items[k]
-		var r record
+	p.released(lane, l)
+	for !p.full {
+		r, st, ok := p.o.frontLocked(lane)
+		if !ok {
+			return // what comes next cannot be read now; the writer wakes the reader
+		}
+		place := uint64(math.MaxUint64)
 		switch {
-		case it != nil && it.staged != nil:
-			r = it.staged.rec
-		case q == nil:
-			i++ // on a disk that cannot be read now
+		case r != nil:
+			place = r.Pos
+		case st != nil:
+			place = st.place
+		}
+		if g := l.gapBefore(place); g != nil {
+			if !p.gap(g) {
+				return
+			}
 			continue
+		}
+		switch {
+		case r != nil:
+			p.disk(lane, l, r)
+		case st == nil, st.flags&flagDurable != 0 && !st.group.told:
+			return
 		default:
-			v := q.Get(k.bytes())
-			if v == nil { // lost to damage and declared by a gap
-				l.released = slices.Delete(l.released, i, i+1)
-				delete(p.o.items, k)
+			p.memory(lane, l, st)
+		}
+	}
+}
+
+// frontLocked returns what stands first at or behind the lane's cursor: a record on disk or a staged message. ok is false when it
+// cannot be told now.
+func (o *Outbox) frontLocked(lane Lane) (r *segment.Record, st *staged, ok bool) {
+	l := &o.lane[lane]
+	if l.next <= l.flushed {
+		if r, ok := o.recordLocked(lane); r != nil || !ok {
+			return r, nil, ok
+		}
+	}
+	for _, s := range l.staged.from(l.next) {
+		if !s.gone && !s.written && !s.flight {
+			return nil, s, true
+		}
+	}
+	return nil, nil, true
+}
+
+// recordLocked returns the first record on disk at or behind the lane's cursor that is not done, nil when there is none. It moves the
+// cursor over what is done.
+func (o *Outbox) recordLocked(lane Lane) (r *segment.Record, ok bool) {
+	l := &o.lane[lane]
+	for {
+		for ; l.used < len(l.block); l.used++ {
+			r := &l.block[l.used]
+			if r.Pos < l.next {
 				continue
 			}
-			var err error
-			if r, err = decode(k.bytes(), v); err != nil {
-				return &damage{err}
+			x, skip := l.done.find(r.Pos)
+			if !skip {
+				return r, true
 			}
+			l.next = x.to + 1
 		}
-		if taken, err := p.take(&r, it); err != nil || !taken {
-			return err
+		s := o.segAtLocked(lane, l.next)
+		if s == nil {
+			l.next = max(l.next, l.flushed+1)
+			return nil, true
 		}
-		l.released = slices.Delete(l.released, i, i+1)
+		if s.sick != nil || s.busy || !o.touchLocked(s, lane) {
+			return nil, false
+		}
+		block, err := o.readLocked(s, lane, l.next)
+		if err != nil {
+			return nil, false
+		}
+		if len(block) == 0 {
+			l.next = s.lane[lane].last + 1
+		}
+		l.block, l.used = block, 0
+	}
+}
+
+// segAtLocked returns the first segment that may hold something of the lane at or behind a place.
+func (o *Outbox) segAtLocked(lane Lane, place uint64) *seg {
+	for _, s := range o.segs {
+		if x := &s.lane[lane]; x.messages > 0 && x.last >= place {
+			return s
+		}
 	}
 	return nil
 }
 
-func (p *picker) disk(lane Lane, c *bbolt.Cursor) error {
-	l := &p.o.lane[lane]
-	if l.next > l.onDisk {
+// touchLocked makes sure that the catalog says the lane's messages may have been handed out, before they are: then they are never
+// thinned, and the bytes under an id never change.
+func (o *Outbox) touchLocked(s *seg, lane Lane) bool {
+	if o.opt.Thin == nil || s.active || s.touched[lane] {
+		return true
+	}
+	s.touching[lane], o.touchDue = true, true
+	o.wake()
+	return false
+}
+
+// readLocked returns the records of the block that holds a place, or of the next one. An error was noted: the writer deals with it.
+func (o *Outbox) readLocked(s *seg, lane Lane, place uint64) ([]segment.Record, error) {
+	block, err := o.tryReadLocked(s, lane, place)
+	if err != nil {
+		s.sick = err
+		o.sick = true
+		o.wake()
+		return nil, err
+	}
+	for n := len(block); n > 0 && block[n-1].Pos > s.lane[lane].last; n-- {
+		block = block[:n-1] // of a commit that failed
+	}
+	for i := range block {
+		if o.epochs[runOf(block[i].Pos)] == 0 {
+			s.sick, o.sick = boltfile.Damaged("%s: a message of an unknown run", s.name()), true
+			o.wake()
+			return nil, s.sick
+		}
+	}
+	return block, nil
+}
+
+func (o *Outbox) tryReadLocked(s *seg, lane Lane, place uint64) ([]segment.Record, error) {
+	if err := o.openLocked(s); err != nil {
+		return nil, err
+	}
+	return s.file.Read(uint8(lane), place)
+}
+
+// maxOpen is how many segments are open at once, the active one included: each takes its map of the address space.
+const maxOpen = 4
+
+func (o *Outbox) openLocked(s *seg) error {
+	o.tick++
+	s.tick = o.tick
+	if s.file != nil {
 		return nil
 	}
-	for k, v := c.Seek(key{lane, l.next}.bytes()); k != nil && !p.full; k, v = c.Next() {
-		at, ok := parseKey(k)
-		if !ok {
-			return damaged("bad key %x in the queue", k)
-		}
-		if at.lane != lane || at.pos > l.onDisk {
-			break
-		}
-		if p.o.items[at] == nil {
-			r, err := decode(k, v)
-			if err != nil {
-				return &damage{err}
-			}
-			if taken, err := p.take(&r, nil); err != nil || !taken {
-				return err
-			}
-		}
-		l.next = at.pos + 1
-	}
-	if !p.full {
-		l.next = l.onDisk + 1
-	}
-	return nil
-}
-
-func (p *picker) staged(lane Lane) error {
-	l := &p.o.lane[lane]
-	from := sort.Search(len(l.staged), func(i int) bool { return l.staged[i].rec.key.pos >= l.ramNext })
-	for _, s := range l.staged[from:] {
-		if p.full || !s.group.told {
-			break
-		}
-		if !s.gone && !s.onDisk && s.it == nil {
-			if taken, err := p.take(&s.rec, nil); err != nil || !taken {
-				return err
-			}
-			s.it = p.o.items[s.rec.key]
-			s.it.staged = s
-		}
-		l.ramNext = s.rec.key.pos + 1
-	}
-	return nil
-}
-
-// take hands one record out if it fits; it is the item that was released, or nil.
-func (p *picker) take(r *record, it *item) (bool, error) {
-	if len(p.out) > 0 && len(r.body) > p.bytes {
-		p.full = true
-		return false, nil
-	}
-	if it == nil {
-		it = &item{key: r.key, id: r.id}
-	}
-	e, err := r.entry(it.sent || r.id.Epoch != p.o.epoch)
+	f, err := segment.OpenReadOnly(o.segPath(s), &o.segOpt)
 	if err != nil {
-		return false, &damage{err}
+		return err
 	}
-	if r.isGap() {
-		p.o.sealLocked(r.key)
+	s.file = f
+	var open int
+	var oldest *seg
+	for _, x := range o.segs {
+		if x.file != nil {
+			open++
+			if x != s && !x.active && (oldest == nil || x.tick < oldest.tick) {
+				oldest = x
+			}
+		}
 	}
-	it.id, it.state, it.sent = r.id, inFlight, true
-	p.o.items[it.key], p.o.flight[it.id] = it, it
-	p.out = append(p.out, e)
-	p.bytes -= len(r.body)
-	p.room--
-	p.full = p.room <= 0
-	return true, nil
+	if open > maxOpen && oldest != nil {
+		oldest.close()
+	}
+	return nil
 }
 
-// Ack says that the hub accepted them. They leave the disk with a commit after 1 000 acks or 1 s, at Sync and at Close; what was acked
-// after the last commit before a crash is handed out again. Ack waits for a commit only when 2 000 acks are unwritten. Unknown ids
-// are ignored.
-func (o *Outbox) Ack(ids ...ID) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for !o.closed && o.degraded == "" && len(o.acked) >= 2*ackBatch {
-		room := o.room
-		o.mu.Unlock()
-		<-room // closed by every commit, by a failing disk and by Close
-		o.mu.Lock()
-	}
-	if o.closed {
-		return ErrClosed
-	}
-	before, freed := len(o.acked), false
-	for _, id := range ids {
-		it := o.flight[id]
-		if it == nil {
-			continue
+// gapBefore returns the first gap that stands before a place and is not handed out.
+func (l *lane) gapBefore(place uint64) *gapEntry {
+	for _, g := range l.gaps {
+		if g.place >= place {
+			break
 		}
-		delete(o.flight, id)
-		o.stats.Acked[id.Lane]++
-		if it.staged != nil {
-			o.forgetLocked(it.staged)
-			delete(o.items, it.key)
-			freed = true
-			continue
-		}
-		it.state = leaving
-		o.acked = append(o.acked, it.key)
-	}
-	if freed {
-		o.pruneLocked()
-		o.signalRoomLocked()
-	}
-	if len(o.acked) > before {
-		if before == 0 {
-			o.firstAck = time.Now()
-		}
-		if before == 0 || len(o.acked) >= ackBatch {
-			o.wake()
+		if g.state != flying {
+			return g
 		}
 	}
 	return nil
 }
 
-// Release gives entries back: the next Next hands them out again, in order. Unknown ids are ignored.
-func (o *Outbox) Release(ids ...ID) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
+// gap hands a gap out, once it is on disk; while the disk does not work, at once.
+func (p *picker) gap(g *gapEntry) bool {
+	if g.fresh && p.o.degraded == "" {
+		p.o.wake()
+		return false
+	}
+	p.out = append(p.out, g.entry(g.sent || g.id.Epoch != p.o.epoch))
+	g.state, g.sent, g.shut = flying, true, true
+	p.o.gapFlight[g.id] = g
+	p.count(0)
+	return true
+}
+
+// disk hands out a record.
+func (p *picker) disk(lane Lane, l *lane, r *segment.Record) {
+	if !p.fits(len(r.Body)) {
 		return
 	}
-	touched := false
-	for _, id := range ids {
-		if it := o.flight[id]; it != nil {
-			delete(o.flight, id)
-			o.giveBackLocked(it)
-			touched = true
+	run := runOf(r.Pos)
+	p.out = append(p.out, p.o.entry(lane, r, run != p.o.run))
+	l.win.push(slot{place: r.Pos, size: uint32(len(r.Body)), readings: r.Readings, state: flying, onDisk: true}) //nolint:gosec // bounded by MaxMessage
+	l.next = r.Pos + 1
+	l.used++
+	p.o.flights++
+	p.count(len(r.Body))
+}
+
+// memory hands out a staged message.
+func (p *picker) memory(lane Lane, l *lane, st *staged) {
+	if !p.fits(len(st.body)) {
+		return
+	}
+	p.out = append(p.out, p.o.stagedEntry(lane, st, false))
+	st.flight = true
+	l.win.push(slot{place: st.place, size: uint32(len(st.body)), readings: st.readings, state: flying, st: st}) //nolint:gosec // bounded by MaxMessage
+	l.next = st.place + 1
+	p.o.flights++
+	p.count(len(st.body))
+}
+
+// released hands out again what was given back.
+func (p *picker) released(lane Lane, l *lane) {
+	for i := 0; i < l.win.len() && l.back > 0 && !p.full; i++ {
+		s := l.win.at(i)
+		if s.state != released {
+			continue
+		}
+		var e Entry
+		if s.st != nil {
+			e = p.o.stagedEntry(lane, s.st, true)
+		} else {
+			r, ok := p.o.againLocked(lane, s.place)
+			if !ok {
+				p.full = true // in order, once it can be read
+				return
+			}
+			if r == nil { // lost to damage since, and declared
+				p.o.doneLocked(lane, s)
+				continue
+			}
+			e = p.o.entry(lane, r, true)
+		}
+		if !p.fits(len(e.Body)) {
+			break
+		}
+		p.out = append(p.out, e)
+		s.state = flying
+		l.back--
+		p.o.flights++
+		p.count(len(e.Body))
+	}
+	l.win.settle()
+}
+
+// againLocked reads a record a second time. It is nil when the segment does not hold it any more, ok false when it cannot be read now.
+func (o *Outbox) againLocked(lane Lane, place uint64) (r *segment.Record, ok bool) {
+	l := &o.lane[lane]
+	block := l.again
+	if len(block) == 0 || place < block[0].Pos || place > block[len(block)-1].Pos {
+		s := o.segAtLocked(lane, place)
+		if s == nil || s.lane[lane].first > place {
+			return nil, true
+		}
+		if s.sick != nil || s.busy {
+			return nil, false
+		}
+		var err error
+		if block, err = o.readLocked(s, lane, place); err != nil {
+			return nil, false
+		}
+		l.again = block
+	}
+	for i := range block {
+		if block[i].Pos == place {
+			return &block[i], true
 		}
 	}
-	if touched {
-		for i := range o.lane {
-			slices.Sort(o.lane[i].released)
-		}
-		o.signalLocked()
+	return nil, true
+}
+
+func (p *picker) fits(size int) bool {
+	if len(p.out) > 0 && size > p.bytes {
+		p.full = true
+		return false
+	}
+	return true
+}
+
+func (p *picker) count(size int) {
+	p.bytes -= size
+	p.room--
+	p.full = p.full || p.room <= 0
+}
+
+func (o *Outbox) entry(lane Lane, r *segment.Record, sent bool) Entry {
+	seq := seqOf(r.Pos)
+	return Entry{
+		ID: ID{Epoch: o.epochs[runOf(r.Pos)], Lane: lane, Seq: seq}, First: seq - min(r.Span, seq-1),
+		Body: r.Body[:len(r.Body):len(r.Body)], Readings: int(min(r.Readings, math.MaxInt32)), Sent: sent,
 	}
 }
 
-// giveBackLocked makes an item one that Next hands out. The caller sorts.
-func (o *Outbox) giveBackLocked(it *item) {
-	l := &o.lane[it.key.lane]
-	it.state = released
-	o.items[it.key] = it
-	l.released = append(l.released, it.key.pos)
-	l.dropFrom = min(l.dropFrom, it.key.pos)
+func (o *Outbox) stagedEntry(lane Lane, st *staged, sent bool) Entry {
+	seq := seqOf(st.place)
+	return Entry{ID: ID{Epoch: o.epoch, Lane: lane, Seq: seq}, First: seq, Body: st.body, Readings: int(min(st.readings, math.MaxInt32)), Sent: sent}
 }
 
-// Reject moves an entry in flight to the dead letters and returns when that is fsynced. While the disk does not work it returns an error
-// wrapping ErrNotDurable; the entry is not handed out again, and is moved when the disk is back. Unknown ids are ignored.
-func (o *Outbox) Reject(id ID, reason string) error {
-	o.mu.Lock()
-	if o.closed || o.closing {
-		o.mu.Unlock()
-		return ErrClosed
-	}
-	it := o.flight[id]
-	if it == nil {
-		o.mu.Unlock()
-		return nil
-	}
-	delete(o.flight, id)
-	it.state = leaving
-	r := &rejection{key: it.key, it: it, reason: reason, at: o.opt.Now().UnixNano(), done: make(chan error, 1)}
-	if it.staged != nil {
-		r.value = it.staged.rec.encode()
-		o.forgetLocked(it.staged)
-		o.pruneLocked()
-	}
-	o.rejects = append(o.rejects, r)
-	o.stats.Rejected[id.Lane]++
-	if o.degraded != "" {
-		o.tellRejectLocked(r)
-	}
-	o.mu.Unlock()
-	o.wake()
-	return <-r.done
-}
+func (o *Outbox) nowMillis() int64 { return o.opt.Now().UnixMilli() }
 
-func (o *Outbox) tellRejectLocked(r *rejection) {
-	if !r.told {
-		r.told = true
-		r.done <- fmt.Errorf("%w: %s", ErrNotDurable, o.degraded)
-	}
-}
-
-// Changed returns a channel that is closed at the next Put or Release, and at Close.
-func (o *Outbox) Changed() <-chan struct{} {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.changed
-}
+func millis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

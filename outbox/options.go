@@ -3,19 +3,17 @@ package outbox
 import (
 	"log/slog"
 	"os"
-	"strconv"
 	"time"
 )
 
 // Options are the settings of Open. Nil means all defaults; Open copies what it is given.
 type Options struct {
-	// MaxBytes is the quota: the body bytes of everything queued plus 64 bytes for each entry. When a put would exceed it, the
-	// oldest bulk messages are dropped, then normal, then alarm ones, never what is in flight, and each run of them becomes a
-	// Gap. The file itself may be larger by the pages that bbolt holds in reserve; it never grows over twice the quota
-	// and 64 MiB. Default: 256 MiB; less than 1 MiB counts as 1 MiB.
+	// MaxBytes is the quota for what the files take on the disk; files of damaged ones that were set aside are not counted. Before it is
+	// exceeded the oldest bulk messages are dropped, then normal, then alarm ones, never what is in flight, and a Gap takes
+	// their place. Default: 256 MiB; less than 1 MiB counts as 1 MiB.
 	MaxBytes int64
-	// MaxLoss is how long a reading may stay unwritten. At present every put is fsynced before it returns, which
-	// is within any bound. Default: 0.
+	// MaxLoss is how long a message may be neither accepted by the hub nor fsynced, counted from its Age. Default: 0, every put is fsynced
+	// before it returns and before it is handed out.
 	MaxLoss time.Duration
 	// MinFree is how much of the file system stays free: below it the outbox does not grow, what is new displaces what is old as at the
 	// quota. Default: 64 MiB or a twentieth of the file system, whichever is less; negative is none.
@@ -27,7 +25,8 @@ type Options struct {
 	ReadOnly bool
 	// MaxMessage is the largest body in bytes. Default: 256 KiB, the largest message that IoT Hub takes.
 	MaxMessage int
-	// MaxRAM bounds the bodies that wait in memory, for a commit or for a disk that does not work. Default: 16 MiB.
+	// MaxRAM bounds what waits in memory, for the hub, for a commit or for a disk that does not work; from a quarter of it on it is
+	// written early. Default: 16 MiB.
 	MaxRAM int64
 	// MaxDead and MaxDeadBytes bound the dead letters; the oldest go first, counted. Defaults: 1 000 letters, 4 MiB.
 	MaxDead      int
@@ -59,13 +58,10 @@ type Thinned struct {
 }
 
 const (
-	pageSize    = 4096
-	mapSize     = 16 << 20 // no remap, and one growth of the file, up to here
-	commitBytes = 4 << 20  // bodies in one transaction; more wait for the next one
-	ackBatch    = 1000
-	ackDelay    = time.Second
-	retryFloor  = time.Second
-	retryCap    = time.Minute
+	ackBatch   = 1000
+	ackDelay   = time.Second
+	retryFloor = time.Second
+	retryCap   = 4 * time.Second
 )
 
 func (o *Options) withDefaults() Options {
@@ -79,6 +75,7 @@ func (o *Options) withDefaults() Options {
 	setDefault(&c.MaxRAM, 16<<20)
 	setDefault(&c.MaxDead, 1000)
 	setDefault(&c.MaxDeadBytes, 4<<20)
+	c.MaxDeadBytes = min(c.MaxDeadBytes, c.MaxBytes/8)
 	setDefault(&c.LockWait, time.Second)
 	if c.Now == nil {
 		c.Now = time.Now
@@ -98,12 +95,17 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 	}
 }
 
-// maxFile is the size at which bbolt refuses to grow. On 32-bit machines a file over 1 GiB cannot be mapped in one piece, and
-// bbolt overflows an int near 2 GiB.
-func (o *Options) maxFile() int {
-	n := 2*o.MaxBytes + o.MaxDeadBytes + 64<<20
-	if strconv.IntSize == 32 {
-		n = min(n, 1<<30)
+// segBytes is when a segment takes no more: a sixteenth of the quota, which goes and comes by segments, at most 4 MiB.
+func (o *Options) segBytes() int64 { return min(max(o.MaxBytes/16, 64<<10), 4<<20) }
+
+// commitBytes bounds the bodies of one commit; more wait for the next one.
+func (o *Options) commitBytes() int64 { return min(o.segBytes(), 2<<20) }
+
+// tailBytes is how much of the newest messages stays in one page of its own, to be written again with the next commit. Frequent commits
+// are cheapest while it fits into the page that changes anyway.
+func (o *Options) tailBytes() int {
+	if o.MaxLoss < 3*time.Second {
+		return 760
 	}
-	return int(n)
+	return 3700
 }

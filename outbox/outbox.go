@@ -160,7 +160,9 @@ type Stats struct {
 	InFlight int
 	// Put, Acked, Dropped (quota), Dead (letters kept now) and Rejected count since Open, Dead excepted.
 	Put, Acked, Dropped, Rejected [lanes]uint64
-	Dead                          uint64
+	// Thinned is by how many messages thinning made the queue shorter since Open.
+	Thinned [lanes]uint64
+	Dead    uint64
 	// DeadDropped is how many letters were thrown away ever, oldest first, because there were too many.
 	DeadDropped uint64
 	// DiskBytes is what the files take; QuotaBytes is the limit.

@@ -2,76 +2,88 @@ package outbox
 
 import (
 	"encoding/binary"
-	"errors"
+	"fmt"
+	"time"
 )
 
-// state is the summary that every transaction writes with what it changes, so that opening a file costs the same at any length
-// and a damaged one can be compared with what it should hold.
+// state is the summary that control.db keeps. It is written whole, so that writing it again after a failure is always right.
 type state struct {
-	// serial rises by one with each transaction: it tells whether one that failed was applied all the same.
-	serial      uint64
-	dead        uint64
-	deadBytes   uint64
+	// epoch, lanes and maxLoss are the unclean-stop marker: a process of that epoch works, and has put messages that were not fsynced at
+	// once into these lanes. epoch is 0 after a clean stop.
+	epoch   uint64
+	lanes   [lanes]bool
+	maxLoss time.Duration
+
 	deadDropped uint64
-	deadNext    uint64
 	lane        [lanes]laneState
 }
 
 type laneState struct {
-	count, bytes, readings uint64 // of the entries queued, gaps included
-	head                   uint64 // no entry stands before this position
-	tail                   uint64 // no position after this one was ever used
-	oldest                 uint64 // put time of the entry at head, in ns since 1970
+	head uint64 // everything before is done
+	done spans  // done too
+	// removed is how much is done of what lies in the segments of the catalog.
+	removed tally
 }
 
-func (l *laneState) accounted() int64 {
-	return int64(l.bytes + l.count*overhead)
+// tally counts messages, their body bytes and their readings.
+type tally struct{ messages, bytes, readings uint64 }
+
+func (t *tally) add(o tally) {
+	t.messages += o.messages
+	t.bytes += o.bytes
+	t.readings += o.readings
 }
 
-func (l *laneState) add(r *record) {
-	l.count++
-	l.bytes += uint64(len(r.body))
-	l.readings += uint64(r.readings)
+// sub never goes below zero: a count that damage made wrong must not wrap.
+func (t *tally) sub(o tally) {
+	t.messages -= min(t.messages, o.messages)
+	t.bytes -= min(t.bytes, o.bytes)
+	t.readings -= min(t.readings, o.readings)
 }
 
-func (l *laneState) remove(r *record) {
-	l.count -= min(l.count, 1)
-	l.bytes -= min(l.bytes, uint64(len(r.body)))
-	l.readings -= min(l.readings, uint64(r.readings))
-}
-
-const (
-	stateVersion = 1
-	stateLen     = 1 + 8*(5+6*lanes) + 4
-)
-
-var errState = errors.New("damaged state record")
-
-func (s *state) fields() []*uint64 {
-	f := []*uint64{&s.serial, &s.dead, &s.deadBytes, &s.deadDropped, &s.deadNext}
-	for i := range s.lane {
-		l := &s.lane[i]
-		f = append(f, &l.count, &l.bytes, &l.readings, &l.head, &l.tail, &l.oldest)
-	}
-	return f
-}
+const stateVersion = 1
 
 func (s *state) encode() []byte {
-	b := make([]byte, 1, stateLen)
-	b[0] = stateVersion
-	for _, f := range s.fields() {
-		b = binary.BigEndian.AppendUint64(b, *f)
+	mask := uint64(0)
+	for i, on := range s.lanes {
+		if on {
+			mask |= 1 << i
+		}
 	}
-	return binary.BigEndian.AppendUint32(b, checksum(b))
+	b := appendNumbers(nil, s.epoch, mask, uint64(s.maxLoss), s.deadDropped)
+	for i := range s.lane {
+		l := &s.lane[i]
+		b = appendNumbers(b, l.head, l.removed.messages, l.removed.bytes, l.removed.readings, uint64(len(l.done)))
+		for _, x := range l.done {
+			b = appendNumbers(b, x.from, x.to-x.from)
+		}
+	}
+	return seal(stateVersion, b)
 }
 
-func decodeState(b []byte) (state, error) {
-	var s state
-	if len(b) != stateLen || b[0] != stateVersion || binary.BigEndian.Uint32(b[stateLen-4:]) != checksum(b[:stateLen-4]) {
-		return s, errState
+func decodeState(b []byte) (s state, err error) {
+	body, err := unseal(stateVersion, b)
+	if err != nil {
+		return s, fmt.Errorf("state: %w", err)
 	}
-	for i, f := range s.fields() {
-		*f = binary.BigEndian.Uint64(b[1+8*i:])
+	r := numbers{rest: body}
+	s.epoch = r.next()
+	mask := r.next()
+	s.maxLoss = time.Duration(r.next()) //nolint:gosec // as it was encoded
+	s.deadDropped = r.next()
+	for i := range s.lane {
+		l := &s.lane[i]
+		s.lanes[i] = mask&(1<<i) != 0
+		r.into(&l.head, &l.removed.messages, &l.removed.bytes, &l.removed.readings)
+		for range r.count(2) {
+			from := r.next()
+			l.done = append(l.done, span{from, from + r.next()})
+		}
+	}
+	if r.bad || len(r.rest) > 0 {
+		return state{}, fmt.Errorf("state: %w", errSeal)
 	}
 	return s, nil
 }
+
+func bigEndian(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

@@ -3,13 +3,14 @@ package outbox
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
+
+	"iotagent/outbox/internal/boltfile"
 )
 
-// run is the writer: the only goroutine that commits. It ends when the outbox is closed.
-func (o *Outbox) run() {
-	defer close(o.done)
+// run is the writer: the only goroutine that changes files once the outbox is open. It ends when the outbox is closed.
+func (o *Outbox) write() {
+	defer close(o.ended)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -27,223 +28,156 @@ func (o *Outbox) run() {
 
 const idle = time.Hour
 
-// step commits until nothing is due and returns when the next thing will be.
+// step does what is due and returns when the next thing will be.
 func (o *Outbox) step() (wait time.Duration, stop bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	retrying, lastTry := false, false
+	tries := 0
 	for {
 		now := time.Now()
 		force := o.closing || len(o.syncs) > 0
-		if o.degraded != "" && !force && !retrying && now.Before(o.retryAt) {
-			return o.retryAt.Sub(now), false
+		if o.degraded != "" && now.Before(o.retryAt) && (!force || tries > 0) {
+			if o.closing && tries > 1 {
+				o.finishLocked(errors.New(o.degraded))
+				return 0, true
+			}
+			if !o.closing {
+				return o.sleepLocked(now, o.retryAt), false
+			}
 		}
-		retrying = o.degraded != ""
-		if wait, due := o.dueLocked(now, force); !due {
+		task, at := o.taskLocked(now, force)
+		if task == nil {
+			o.wellLocked()
 			o.answerLocked(nil)
 			if o.closing {
-				o.finishLocked(nil)
+				o.finishLocked(o.cleanLocked())
 				return 0, true
 			}
-			return wait, false
+			return o.sleepLocked(now, at), false
 		}
-		if err := o.commitLocked(force); err != nil {
-			retrying = false
-			o.answerLocked(err)
-			if o.closing && lastTry {
-				o.finishLocked(err)
-				return 0, true
-			}
-			lastTry = o.closing // the file was opened anew: once more
-		}
-	}
-}
-
-// dueLocked says whether to commit now, and when otherwise.
-func (o *Outbox) dueLocked(now time.Time, force bool) (time.Duration, bool) {
-	if o.fate != nil || o.degraded != "" || len(o.groups) > 0 || len(o.rejects) > 0 {
-		return 0, true
-	}
-	if len(o.acked) == 0 {
-		return idle, false
-	}
-	wait := o.firstAck.Add(ackDelay).Sub(now)
-	return wait, force || wait <= 0 || len(o.acked) >= ackBatch
-}
-
-// commitLocked does one transaction, with the lock let go while the disk works.
-func (o *Outbox) commitLocked(force bool) error {
-	if o.fate != nil {
-		_ = o.file.close() // what is in it is salvaged
-		o.file = nil
-		if isDamage(o.fate) {
-			if err := o.repairLocked(o.fate); err != nil {
-				o.degradeLocked(err)
-				return err
-			}
-		}
-		o.fate = nil
-	}
-	if o.file == nil || o.file.db.IsReadOnly() {
-		if err := o.renewLocked(); err != nil {
+		if err := task(); err != nil {
+			tries++
 			o.degradeLocked(err)
-			return err
+			o.answerLocked(err)
 		}
 	}
-	b := o.planLocked(force)
-	if o.fate == nil {
-		return o.writeLocked(b)
-	}
-	o.undoLocked(b) // planning met damage: the next round repairs
-	return nil
 }
 
-func (o *Outbox) writeLocked(b *batch) error {
-	f := o.file
-	o.mu.Unlock()
-	err := f.apply(b)
-	o.mu.Lock()
+func (o *Outbox) sleepLocked(now, at time.Time) time.Duration {
+	o.alarmAt = at
+	return max(at.Sub(now), 0)
+}
+
+// taskLocked returns what to do now, nil when nothing is due before at. What comes first makes the later possible.
+func (o *Outbox) taskLocked(now time.Time, force bool) (task func() error, at time.Time) {
+	at = now.Add(idle)
 	switch {
-	case err == nil:
-		o.publishLocked(b)
-	case isDamage(err):
-		o.undoLocked(b)
-		o.fate = err // repaired in the next round
-	default:
-		return o.failLocked(b, err)
+	case !o.loaded:
+		return o.loadLocked, at
+	case o.control == nil:
+		return o.reopenControlLocked, at
+	case o.controlSick != nil:
+		return o.mendControlLocked, at
+	case o.sick:
+		return o.mendSegmentsLocked, at
+	case len(o.jobs) > 0:
+		return o.jobLocked, at
 	}
-	return nil
-}
-
-func (o *Outbox) renewLocked() error {
-	_ = o.file.close() // nothing is trusted that was written through it
-	o.file = nil
-	return o.reopenLocked()
-}
-
-// failLocked handles a commit that returned an error. It may have reached the disk all the same: the reopened file tells.
-func (o *Outbox) failLocked(b *batch, cause error) error {
-	err := o.renewLocked()
-	if o.file == nil || o.st.serial != b.serial {
-		o.undoLocked(b)
-		o.degradeLocked(cause)
-		return cause
+	if o.controlDueLocked(now, force, &at) {
+		return o.commitControlLocked, at
 	}
-	b.after = o.st
-	o.publishLocked(b)
-	if err != nil {
-		o.degradeLocked(err)
-	}
-	return err
-}
-
-// planLocked gathers the next transaction.
-func (o *Outbox) planLocked(force bool) *batch {
-	b := &batch{
-		serial: o.st.serial + 1, epoch: o.epoch, rejects: slices.Clone(o.rejects),
-		maxDead: uint64(max(o.opt.MaxDead, 1)), maxSize: uint64(max(o.opt.MaxDeadBytes, 1)),
-	}
-	for i := range o.lane {
-		b.base[i], b.tail[i] = o.lane[i].base, o.st.lane[i].tail
-	}
-	if len(o.acked) >= ackBatch || len(o.acked) > 0 && (force || o.degraded != "" || time.Since(o.firstAck) >= ackDelay) {
-		b.deletes = slices.Clone(o.acked)
-	}
-	if o.degraded != "" && len(b.deletes)+len(b.rejects) > 0 {
-		return b // on a full disk deletes make the room that puts need
-	}
-	size := int64(0)
-	for _, g := range o.groups {
-		if len(b.groups) > 0 && size+g.bytes > commitBytes {
-			break
+	if o.stageDueLocked(now, force, &at) {
+		if o.tightLocked() {
+			return o.makeRoomLocked, at
 		}
-		size += g.bytes
-		b.groups = append(b.groups, g)
-		for _, s := range g.msgs {
-			if !s.gone && !s.onDisk {
-				b.puts = append(b.puts, put{rec: s.rec, s: s})
-				o.reachLocked(b, s.rec.key)
+		return o.flushLocked, at
+	}
+	if o.tightLocked() && o.canMakeRoomLocked() {
+		return o.makeRoomLocked, at
+	}
+	if group := o.thinnableLocked(); group != nil && !o.closing {
+		return func() error { return o.thinLocked(group) }, at
+	}
+	return nil, at
+}
+
+// controlDueLocked says whether control.db must be written; if not, at is brought forward to when it must.
+func (o *Outbox) controlDueLocked(now time.Time, force bool, at *time.Time) bool {
+	if o.markerDue || o.touchDue || len(o.rejects) > 0 || o.gapsChanged || o.segsChanged || len(o.unearth) > 0 || o.acks >= ackBatch {
+		return true
+	}
+	if o.acks == 0 {
+		return false
+	}
+	due := o.firstAck.Add(ackDelay)
+	if force || o.degraded != "" || !due.After(now) {
+		return true
+	}
+	*at = earlier(*at, due)
+	return false
+}
+
+// stageDueLocked says the same of what is staged.
+func (o *Outbox) stageDueLocked(now time.Time, force bool, at *time.Time) bool {
+	if o.stagedBytes == 0 {
+		o.due = time.Time{}
+		return false
+	}
+	if o.urgent > 0 || force || o.degraded != "" || o.stagedBytes > o.opt.MaxRAM/4 {
+		return true
+	}
+	lead := o.leadLocked()
+	if o.due.Add(-lead).After(now) {
+		*at = earlier(*at, o.due.Add(-lead))
+		return false
+	}
+	o.due = o.earliestLocked() // what made it due may have been acknowledged
+	if o.due.IsZero() {
+		return false
+	}
+	if due := o.due.Add(-lead); due.After(now) {
+		*at = earlier(*at, due)
+		return false
+	}
+	return true
+}
+
+// leadLocked is how long before its time a commit starts: a multiple of what commits took lately.
+func (o *Outbox) leadLocked() time.Duration {
+	return min(25*time.Millisecond+4*o.commitTime, o.opt.MaxLoss/4)
+}
+
+func (o *Outbox) earliestLocked() (due time.Time) {
+	for i := range o.lane {
+		for _, s := range o.lane[i].staged.all() {
+			if !s.gone && !s.written && (due.IsZero() || s.due.Before(due)) {
+				due = s.due
 			}
 		}
 	}
-	o.fitLocked(b)
-	return b
+	return due
 }
 
-// reachLocked keeps the lane's tail in the batch at or after a position.
-func (o *Outbox) reachLocked(b *batch, k key) {
-	b.tail[k.lane] = max(b.tail[k.lane], k.pos)
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
-// publishLocked makes the result of a commit visible.
-func (o *Outbox) publishLocked(b *batch) {
-	o.st = b.after
-	o.stats.Commits++
-	o.stats.WrittenBytes += b.written
-	o.stats.DiskBytes = o.file.diskBytes()
-	for _, k := range b.deletes {
-		delete(o.items, k)
-	}
-	o.acked = o.acked[len(b.deletes):]
-	o.rejects = slices.DeleteFunc(o.rejects, func(r *rejection) bool { return slices.Contains(b.rejects, r) })
-	for _, r := range b.rejects {
-		if o.items[r.key] == r.it {
-			delete(o.items, r.key)
-		}
-		if !r.told {
-			r.done <- nil
-		}
-	}
-	for i := range b.puts {
-		o.writtenLocked(b.puts[i].s, b.puts[i].rec.size())
-	}
-	o.publishDropsLocked(b)
-	for _, g := range b.groups {
-		g.written = true
-		if !g.told {
-			close(g.done)
-		}
-	}
-	if len(o.acked) > 0 {
-		o.firstAck = time.Now()
-	}
-	o.pruneLocked()
-	if o.degraded != "" && (len(b.groups) > 0 || len(o.groups) == 0) {
-		o.opt.Logger.Info("outbox disk works again", "still_in_memory", len(o.groups))
-		o.degraded = ""
-		o.retry.Reset()
-	}
-	o.signalLocked()
-	o.signalRoomLocked()
+// io runs what works on the disk with the lock let go.
+func (o *Outbox) io(fn func() error) error {
+	o.mu.Unlock()
+	defer o.mu.Lock()
+	return fn()
 }
 
-func (o *Outbox) writtenLocked(s *staged, size int64) {
-	k := s.rec.key
-	l := &o.lane[k.lane]
-	l.onDisk = max(l.onDisk, k.pos)
-	if s.gone { // acked or rejected from memory while it was being written
-		o.items[k] = &item{key: k, id: s.rec.id, state: leaving}
-		o.acked = append(o.acked, k)
-		return
-	}
-	s.onDisk = true
-	s.rec.body = nil
-	o.stagedBytes -= size
-	switch {
-	case s.it != nil:
-		s.it.staged = nil
-	case k.pos < l.next: // a gap behind it was handed out already
-		o.giveBackLocked(&item{key: k, id: s.rec.id})
-		slices.Sort(l.released)
-	}
-}
-
-// undoLocked takes back what planLocked marked.
-func (o *Outbox) undoLocked(b *batch) {
-	o.undoDropsLocked(b)
-	for i := range o.lane {
-		slices.Sort(o.lane[i].released)
-	}
+// jobLocked runs what another goroutine asked the writer to do.
+func (o *Outbox) jobLocked() error {
+	j := o.jobs[0]
+	o.jobs = o.jobs[1:]
+	j()
+	return nil
 }
 
 // degradeLocked notes that the disk does not work, says so once, and lets everybody who waits for it go on.
@@ -253,12 +187,31 @@ func (o *Outbox) degradeLocked(err error) {
 	}
 	o.degraded = err.Error()
 	o.retryAt = time.Now().Add(o.retry.Next())
-	for _, g := range o.groups {
+	for i := range o.lane {
+		for _, s := range o.lane[i].staged.all() {
+			if g := s.group; g != nil && !s.gone && !s.written {
+				o.tellLocked(g)
+			}
+		}
+	}
+	for _, g := range o.marking {
 		o.tellLocked(g)
 	}
 	for _, r := range o.rejects {
 		o.tellRejectLocked(r)
 	}
+	o.signalLocked()
+	o.signalRoomLocked()
+}
+
+// wellLocked notes that everything could be written.
+func (o *Outbox) wellLocked() {
+	if o.degraded == "" {
+		return
+	}
+	o.opt.Logger.Info("outbox disk works again", "dir", o.dir)
+	o.degraded = ""
+	o.retry.Reset()
 	o.signalLocked()
 	o.signalRoomLocked()
 }
@@ -273,6 +226,15 @@ func (o *Outbox) answerLocked(err error) {
 	o.syncs = nil
 }
 
+// cleanLocked takes the unclean-stop marker away: everything is on disk.
+func (o *Outbox) cleanLocked() error {
+	if o.opt.ReadOnly || o.control == nil || o.marker.lanes == [lanes]bool{} && !o.markerOld {
+		return nil
+	}
+	o.marker.lanes, o.clean = [lanes]bool{}, true
+	return o.commitControlLocked()
+}
+
 // finishLocked ends the outbox.
 func (o *Outbox) finishLocked(err error) {
 	if n := o.ramOnlyLocked(); n > 0 {
@@ -281,20 +243,34 @@ func (o *Outbox) finishLocked(err error) {
 		err = fmt.Errorf("outbox %s: %w", o.dir, err)
 	}
 	o.closed = true
-	o.closeErr = errors.Join(err, o.file.close(), o.lock.Close())
-	o.file = nil
+	for _, s := range o.segs {
+		err = errors.Join(err, s.close())
+	}
+	o.closeErr = errors.Join(err, o.control.close(), closeLock(o.lock))
+	o.control = nil
+	for _, r := range o.rejects {
+		o.tellRejectLocked(r)
+	}
 	close(o.changed)
-	close(o.room)
+	o.signalRoomLocked()
 }
 
-func (o *Outbox) ramOnlyLocked() uint64 {
-	n := uint64(0)
-	for _, l := range o.lane {
-		for _, s := range l.staged {
-			if !s.gone && !s.onDisk {
+func (o *Outbox) ramOnlyLocked() (n uint64) {
+	for i := range o.lane {
+		for _, s := range o.lane[i].staged.all() {
+			if !s.gone && !s.written {
 				n++
 			}
 		}
 	}
 	return n
 }
+
+// tookLocked keeps track of how long commits take: the slowest lately counts.
+func (o *Outbox) tookLocked(started time.Time, written uint64) {
+	o.commitTime = max(time.Since(started), o.commitTime*4/5)
+	o.stats.Commits++
+	o.stats.WrittenBytes += written
+}
+
+func isDamage(err error) bool { return boltfile.IsDamage(err) }

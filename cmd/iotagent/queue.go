@@ -95,9 +95,6 @@ func directAsker(admin outbox.Admin) asker {
 
 // openQueue opens the outbox of a daemon that does not run.
 func openQueue(f *config.File, write bool, log *slog.Logger) (outbox.Admin, func() error, error) {
-	if adminOf(nil) == nil { // asked before Open, which would write
-		return nil, nil, errNoAdmin
-	}
 	o := outboxOptions(f)
 	o.ReadOnly, o.Logger = !write, log
 	q, err := outbox.Open(outboxDir(f), o)
@@ -111,18 +108,5 @@ func openQueue(f *config.File, write bool, log *slog.Logger) (outbox.Admin, func
 	case err != nil:
 		return nil, nil, cli.Fail(cli.Failed, err, "")
 	}
-	return adminOf(q), q.Close, nil
-}
-
-var errNoAdmin = errors.New("this outbox cannot be looked into: not available")
-
-// adminOf returns q as an Admin, nil where its type is none.
-//
-// It is to go, with errNoAdmin, once *outbox.Outbox implements outbox.Admin: its callers then take q itself.
-func adminOf(q *outbox.Outbox) outbox.Admin {
-	a, ok := any(q).(outbox.Admin)
-	if !ok {
-		return nil
-	}
-	return a
+	return q, q.Close, nil
 }

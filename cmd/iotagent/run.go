@@ -128,7 +128,7 @@ func notifier(log *slog.Logger) func(state string) {
 
 func agentOptions(f *config.File, q *outbox.Outbox, dial dialFunc, log *slog.Logger) *agent.Options {
 	return &agent.Options{
-		Queue: q, Admin: adminOf(q), Dial: dial, Drain: f.Agent.DrainTimeout.Duration, Version: version.String(), Logger: log,
+		Queue: q, Admin: q, Dial: dial, Drain: f.Agent.DrainTimeout.Duration, Version: version.String(), Logger: log,
 		Pack: agent.PackOptions{
 			MaxMessageBytes: f.Telemetry.MaxMessageBytes, FlushInterval: f.Telemetry.FlushInterval.Duration, MaxLoss: f.Outbox.MaxLoss.Duration,
 		},

@@ -132,7 +132,7 @@ func TestCorruptOutbox(t *testing.T) {
 			b := gateway(t, h, settings{})
 			b.do(0, "", "send", "--count", "100", "--size", "300")
 			b.do(0, "", "send", "--count", "300", "--size", "300")
-			path := filepath.Join(b.state, "outbox", "outbox.db")
+			path := filepath.Join(b.state, "outbox", "000000000001.seg")
 			data, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)

@@ -18,18 +18,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"iotagent/outbox"
 )
 
 // These tests look into the outbox's files through `iotagent queue`.
-
-// needsAdmin is to go once the outbox implements outbox.Admin.
-func needsAdmin(t *testing.T) {
-	t.Helper()
-	if _, ok := any((*outbox.Outbox)(nil)).(outbox.Admin); !ok {
-		t.Skip("this outbox does not implement outbox.Admin, which the queue commands need")
-	}
-}
 
 // exported is a line of an export, as far as the tests look at it.
 type exported struct {
@@ -64,7 +55,6 @@ func parseExport(t *testing.T, text string) []exported {
 
 func TestQueueListAndExport(t *testing.T) {
 	t.Parallel()
-	needsAdmin(t)
 	bothWays(t, func(t *testing.T, running bool) {
 		_, b, _ := queued(t, running)
 		list := b.do(0, "", "queue", "list").out.String()
@@ -108,7 +98,6 @@ func TestQueueListAndExport(t *testing.T) {
 // Looking at the queue of a stopped daemon changes no byte of it.
 func TestQueueLooksOnly(t *testing.T) {
 	t.Parallel()
-	needsAdmin(t)
 	_, b, _ := queued(t, false)
 	before := snapshot(t, filepath.Join(b.state, "outbox"))
 	for _, args := range [][]string{{"stats"}, {"list"}, {"export"}, {"check"}, {"list", "--dead"}} {
@@ -140,7 +129,6 @@ func snapshot(t *testing.T, dir string) map[string]string {
 // What is purged does not reach the hub, and the hub is told.
 func TestQueuePurge(t *testing.T) {
 	t.Parallel()
-	needsAdmin(t)
 	bothWays(t, func(t *testing.T, running bool) {
 		h, b, d := queued(t, running)
 		b.do(0, "", "queue", "purge", "--yes", "--older-than", "1h").mentions("there is nothing to throw away")
@@ -165,7 +153,6 @@ func TestQueuePurge(t *testing.T) {
 // At a terminal a person is asked, and told what goes.
 func TestQueuePurgeAsks(t *testing.T) {
 	t.Parallel()
-	needsAdmin(t)
 	_, b, _ := queued(t, false)
 	for _, row := range []struct {
 		answer string
@@ -213,7 +200,6 @@ func pty(t *testing.T) (keyboard, terminal *os.File) {
 // A damaged file is found and named, repaired when asked for, and what is lost is declared.
 func TestQueueCheckAndRepair(t *testing.T) {
 	t.Parallel()
-	needsAdmin(t)
 	bothWays(t, func(t *testing.T, running bool) {
 		h, b, d := queued(t, running)
 		b.do(0, "", "send", "--count", "400", "--size", "300")
@@ -269,7 +255,6 @@ func damage(t *testing.T, b *box) string {
 // What root does to the queue of a stopped daemon leaves files that the daemon's user can open.
 func TestQueueKeepsTheOwner(t *testing.T) {
 	t.Parallel()
-	needsAdmin(t)
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files away")
 	}
@@ -308,7 +293,6 @@ func TestQueueKeepsTheOwner(t *testing.T) {
 // An export takes no more memory however long the queue is, neither the command's nor the daemon's.
 func TestQueueExportStreams(t *testing.T) {
 	t.Parallel()
-	needsAdmin(t)
 	bothWays(t, func(t *testing.T, running bool) {
 		_, b, d := queued(t, running)
 		b.do(0, "", "send", "--count", "30000", "--size", "2000", "--lane", "bulk") // 60 MB

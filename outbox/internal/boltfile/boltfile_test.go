@@ -37,7 +37,7 @@ func key(i int) []byte { return binary.BigEndian.AppendUint64(nil, uint64(i)) }
 // value is long enough for a tree of two levels, and tells whether it is whole.
 func value(i int) []byte { return bytes.Repeat([]byte(fmt.Sprintf("%05d ", i)), 60) }
 
-const values = 1500
+const values = 600
 
 // sound makes a file with a deep bucket and an inline one, and returns its bytes up to the last page in use.
 func sound(t *testing.T) []byte {

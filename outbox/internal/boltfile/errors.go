@@ -12,7 +12,7 @@ var ErrNewer = errors.New("written by a newer version")
 var ErrLocked = errors.New("in use by another process")
 
 // Damage is the error of a file that cannot be trusted: salvage what can be read, and set it aside.
-type Damage struct{ err error }
+type Damage struct{ err error } //nolint:errname // it is what the file has
 
 // Error is the cause's text.
 func (d *Damage) Error() string { return d.err.Error() }

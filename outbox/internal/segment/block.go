@@ -51,9 +51,11 @@ func blockKey(lane uint8, first uint64) (k [blockKeyLen]byte) {
 }
 
 func checksum(lane uint8, first uint64, b []byte) uint32 {
-	table := crc32.MakeTable(crc32.Castagnoli)
-	k := blockKey(lane, first)
-	return crc32.Update(crc32.Update(0, table, k[:]), table, b)
+	table, sum := crc32.MakeTable(crc32.Castagnoli), ^uint32(0)
+	for _, c := range blockKey(lane, first) { // by hand, as crc32 would have the key on the heap
+		sum = table[byte(sum)^c] ^ sum>>8
+	}
+	return crc32.Update(^sum, table, b)
 }
 
 // appendBlock encodes a block behind b. The raw form stays as it is when it does not shrink by a sixteenth.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -14,13 +15,13 @@ import (
 	"iotagent/outbox/internal/segment"
 )
 
-// sound makes a segment of some fifty pages and returns its bytes, what is in it, and how much of that the last commit added.
+// sound makes a segment of some thirty pages and returns its bytes, what is in it, and how much of that the last commit added.
 func sound(t *testing.T, codec *segment.Codec) (file []byte, want, last *[segment.Lanes][]segment.Record) {
 	t.Helper()
 	s, f := create(t, quickDir(t), &segment.Options{Codec: codec}), newFeed()
 	want = new([segment.Lanes][]segment.Record)
-	for i := range 90 {
-		f.run = uint64(1 + i/40)
+	for i := range 45 {
+		f.run = uint64(1 + i/20)
 		last = f.batch(100)
 		add(t, s, last)
 		for lane := range want {
@@ -255,8 +256,69 @@ func TestCutWhileOpen(t *testing.T) {
 		if _, err := s.Append(&[segment.Lanes][]segment.Record{1: {{Pos: 9 << 40, Body: body(1, 9000, true)}}}, epoch); err == nil || !failed {
 			t.Errorf("cut to %d: append %v, a read failed: %v", left, err, failed)
 		}
-		if err := errors.Join(s.Close()); err != nil {
+		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestDiskRefuses lets a commit fail: that is no damage, what was there can still be read, and a reopened segment goes on.
+func TestDiskRefuses(t *testing.T) {
+	s, f := create(t, quickDir(t), nil), newFeed()
+	want := f.batch(300)
+	add(t, s, want)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	refusing := &segment.Options{OpenFile: func(name string, _ int, perm os.FileMode) (*os.File, error) {
+		return os.OpenFile(name, os.O_RDONLY, perm)
+	}}
+	s, err := segment.Open(s.Path(), refusing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := f.batch(300)
+	for range 2 {
+		if _, err := s.Append(more, epoch); err == nil || boltfile.IsDamage(err) || errors.Is(err, segment.ErrFull) {
+			t.Errorf("append: %v", err)
+		}
+	}
+	checkAgainst(t, s, want)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if s, err = segment.Open(s.Path(), nil); err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, more)
+	for lane := range want {
+		want[lane] = append(want[lane], more[lane]...)
+	}
+	checkAgainst(t, s, want)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNothingToSalvage gives it what is no segment.
+func TestNothingToSalvage(t *testing.T) {
+	keep := func(uint8, segment.Record) error {
+		t.Error("something was salvaged")
+		return nil
+	}
+	for _, b := range [][]byte{nil, []byte("short"), make([]byte, 40<<10), bytes.Repeat([]byte("no segment "), 5000)} {
+		path := filepath.Join(t.TempDir(), "f.seg")
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if sum, epochs, err := segment.Salvage(path, nil, keep); sum != nil || len(epochs) > 0 || err != nil {
+			t.Errorf("%d bytes: %v, %v, %v", len(b), sum, epochs, err)
+		}
+		if len(b) > 0 && !boltfile.IsDamage(segment.VerifyFile(path)) {
+			t.Errorf("%d bytes: verified", len(b))
+		}
+	}
+	if _, _, err := segment.Salvage(filepath.Join(t.TempDir(), "absent"), nil, keep); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("absent: %v", err)
 	}
 }

@@ -18,7 +18,6 @@ type model struct {
 	s    *segment.Segment
 	o    *segment.Options
 	want [segment.Lanes][]segment.Record
-	runs int
 	run  uint64
 }
 

@@ -79,18 +79,15 @@ func seekBlock(c *bbolt.Cursor, lane uint8, pos uint64) (k, v []byte) {
 	start := blockKey(lane, pos)
 	copy(key[:], start[:])
 	binary.BigEndian.PutUint16(key[blockKeyLen:], 0xFFFF)
-	k, v = c.Seek(key[:])
-	if k == nil {
+	if k, _ = c.Seek(key[:]); k == nil {
 		k, _ = c.Last()
 	} else {
 		k, _ = c.Prev()
 	}
 	if len(k) == keyLen && k[0] == lane {
 		copy(key[:], k)
-		key[blockKeyLen], key[blockKeyLen+1] = 0, 0
-	} else {
-		key[blockKeyLen], key[blockKeyLen+1] = 0, 0
 	}
+	key[blockKeyLen], key[blockKeyLen+1] = 0, 0
 	return c.Seek(key[:])
 }
 

@@ -53,17 +53,12 @@ type blockID struct {
 	first uint64
 }
 
-type found struct {
-	h   header
-	enc []byte
-}
-
 type salvager struct {
 	codec   *Codec
 	pieces  map[blockID][][][]byte // what was found for each piece of a block; mostly one
 	tails   map[string][]byte
 	sum     *Summary
-	blocks  []found
+	blocks  []tail // finished ones, too
 	damaged bool
 }
 
@@ -136,7 +131,7 @@ func (s *salvager) openBlocks() {
 	s.damaged = s.damaged || err != nil
 	for _, t := range tails {
 		if t.h.count > 0 {
-			s.blocks = append(s.blocks, found{t.h, t.enc})
+			s.blocks = append(s.blocks, t)
 		}
 	}
 }
@@ -165,7 +160,7 @@ func (s *salvager) join(id blockID, p [][][]byte, b []byte, left *int) bool {
 			if _, err := whole(id.lane, id.first, b); err != nil {
 				return false
 			}
-			s.blocks = append(s.blocks, found{h, b})
+			s.blocks = append(s.blocks, tail{h, b})
 			return true
 		}
 	}
@@ -183,7 +178,7 @@ func (s *salvager) join(id blockID, p [][][]byte, b []byte, left *int) bool {
 
 // emit hands out the records. Blocks may overlap: those of another commit, or of one that failed and was tried again.
 func (s *salvager) emit(keep func(lane uint8, r Record) error) error {
-	slices.SortFunc(s.blocks, func(a, b found) int {
+	slices.SortFunc(s.blocks, func(a, b tail) int {
 		return cmp.Or(cmp.Compare(a.h.lane, b.h.lane), cmp.Compare(a.h.first, b.h.first), cmp.Compare(b.h.last, a.h.last))
 	})
 	lane, next := uint8(0), uint64(0)

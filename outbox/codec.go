@@ -1,0 +1,69 @@
+package outbox
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+)
+
+// What control.db holds is sealed: a CRC-32C in front, since bbolt has no checksum for its pages, then a version byte, then numbers as
+// varints.
+
+var errSeal = errors.New("checksum or version does not fit")
+
+func seal(version byte, body []byte) []byte {
+	b := make([]byte, 4, 5+len(body))
+	b = append(append(b, version), body...)
+	binary.BigEndian.PutUint32(b, checksum(b[4:]))
+	return b
+}
+
+// unseal returns the body; it is part of b.
+func unseal(version byte, b []byte) ([]byte, error) {
+	if len(b) < 5 || b[4] != version || binary.BigEndian.Uint32(b) != checksum(b[4:]) {
+		return nil, errSeal
+	}
+	return b[5:], nil
+}
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+
+func appendNumbers(b []byte, ns ...uint64) []byte {
+	for _, n := range ns {
+		b = binary.AppendUvarint(b, n)
+	}
+	return b
+}
+
+// numbers reads varints one after the other; after the first that is cut short it gives zeros and bad is set.
+type numbers struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *numbers) next() uint64 {
+	n, k := binary.Uvarint(r.rest)
+	if k <= 0 || r.bad {
+		r.bad, r.rest = true, nil
+		return 0
+	}
+	r.rest = r.rest[k:]
+	return n
+}
+
+// into reads as many as there are places.
+func (r *numbers) into(ns ...*uint64) {
+	for _, n := range ns {
+		*n = r.next()
+	}
+}
+
+// count reads how many follow, each of at least size bytes.
+func (r *numbers) count(size int) int {
+	n := r.next()
+	if n > uint64(len(r.rest)/size) {
+		r.bad, r.rest = true, nil
+		return 0
+	}
+	return int(n)
+}

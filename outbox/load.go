@@ -1,0 +1,289 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"iotagent/outbox/internal/boltfile"
+	"iotagent/outbox/internal/segment"
+)
+
+// disk is what the files of an outbox say, before anything of it is in use.
+type disk struct {
+	control *control
+	st      state
+	segs    []*seg // by order
+	gaps    []*gapEntry
+	losses  []loss
+	// stray are files that no catalog names any more.
+	stray []string
+	// recount says that the counts of the state cannot be right.
+	recount bool
+}
+
+// loader reads the directory, and mends what it must to be able to.
+type loader struct {
+	dir string
+	opt *Options
+	seg *segment.Options
+	d   disk
+	// lost says that there was no control file to go by.
+	lost bool
+}
+
+// load reads what is there; an absent or empty directory is an empty outbox. Damage is repaired, unless the outbox is opened for reading
+// only: then it is an error. What it opened is closed when it fails.
+func (l *loader) load() (d *disk, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.d.close())
+		}
+	}()
+	for _, step := range []func() error{l.upgrade, l.openControl, l.decode, l.findSegments, l.openActive, l.overlaps} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return &l.d, nil
+}
+
+func (d *disk) close() error {
+	err := d.control.close()
+	for _, s := range d.segs {
+		err = errors.Join(err, s.close())
+	}
+	return err
+}
+
+func (l *loader) openControl() (err error) {
+	path := filepath.Join(l.dir, controlName)
+	if l.opt.ReadOnly {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			l.lost = true
+			return nil
+		}
+	} else if err := removeIfThere(path + tmpSuffix); err != nil {
+		return err
+	}
+	l.d.control, err = openControl(path, l.opt)
+	if !isDamage(err) || l.opt.ReadOnly {
+		return err
+	}
+	l.opt.Logger.Error("outbox control file is damaged: it is written anew and the old one set aside", "dir", l.dir, "error", err)
+	old, err := salvageControl(path, l.opt)
+	if err != nil {
+		return err
+	}
+	w := &wish{state: old.state, gaps: old.gaps, segs: old.segs}
+	if w.state == nil {
+		w.state = (&state{}).encode()
+		l.d.losses = append(l.d.losses, loss{gap: Gap{Lane: Normal, AtMost: true, Reason: reasonDamage}})
+	}
+	l.d.recount = true
+	l.d.control, err = renewControl(l.dir, l.opt, w)
+	return err
+}
+
+// decode reads the records of control.db. Each has a checksum of its own.
+func (l *loader) decode() (err error) {
+	c := l.d.control
+	if c == nil {
+		return nil
+	}
+	if c.state == nil {
+		l.lost = true
+	} else if l.d.st, err = decodeState(c.state); err != nil {
+		if l.opt.ReadOnly {
+			return boltfile.Damaged("%s: %w", controlName, err)
+		}
+		l.lost, l.d.recount = true, true
+		l.d.losses = append(l.d.losses, loss{gap: Gap{Lane: Normal, AtMost: true, Reason: reasonDamage}})
+	}
+	for _, k := range slices.Sorted(maps.Keys(c.gaps)) {
+		if g, err := decodeGap([]byte(k), c.gaps[k]); err == nil {
+			l.d.gaps = append(l.d.gaps, g)
+		} else {
+			l.opt.Logger.Error("outbox: a gap cannot be read and is left out", "dir", l.dir, "error", err)
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(c.segs)) {
+		s, err := decodeSeg([]byte(k), c.segs[k])
+		if err != nil {
+			l.opt.Logger.Error("outbox: a catalog entry cannot be read; the file itself is asked", "dir", l.dir, "error", err)
+			l.d.recount = true
+			continue
+		}
+		l.d.segs = append(l.d.segs, s)
+	}
+	return nil
+}
+
+// findSegments holds the catalog against the directory.
+func (l *loader) findSegments() error {
+	names, err := os.ReadDir(l.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	there := map[string]int64{}
+	known := map[uint64]bool{}
+	most := uint64(0)
+	for _, s := range l.d.segs {
+		known[s.order] = true
+		most = max(most, s.order)
+	}
+	for _, n := range names {
+		order, gen, ok := parseSegName(n.Name())
+		if !ok {
+			continue
+		}
+		info, err := n.Info()
+		if err != nil {
+			continue // it went meanwhile, which only happens while looking at one in use
+		}
+		there[n.Name()] = allocated(info)
+		if !known[order] && (order > most || l.lost || l.d.recount) && !l.leftover(order, gen, names) {
+			l.d.segs = append(l.d.segs, &seg{order: order, gen: gen, active: true, inherited: true})
+		}
+	}
+	slices.SortFunc(l.d.segs, func(a, b *seg) int { return compare(a.order, b.order) })
+	l.d.segs = slices.DeleteFunc(l.d.segs, func(s *seg) bool {
+		size, ok := there[s.name()]
+		if !ok {
+			l.missing(s)
+			return true
+		}
+		s.disk = size
+		delete(there, s.name())
+		return false
+	})
+	l.d.stray = slices.Collect(maps.Keys(there))
+	return nil
+}
+
+// leftover says that a file has an older brother, whose place it was being written to take when the process died.
+func (l *loader) leftover(order uint64, gen uint32, names []fs.DirEntry) bool {
+	for _, n := range names {
+		if o, g, ok := parseSegName(n.Name()); ok && o == order && g < gen {
+			return true
+		}
+	}
+	return false
+}
+
+func compare(a, b uint64) int {
+	if a < b {
+		return -1
+	}
+	return 1
+}
+
+// missing declares what a file held that is gone.
+func (l *loader) missing(s *seg) {
+	l.opt.Logger.Error("outbox file is missing", "dir", l.dir, "file", s.name())
+	l.d.recount = true
+	v := l.salvager(s)
+	v.sure = !s.active
+	v.counts, v.epochs = map[runKey]tally{}, map[uint32]uint64{}
+	for _, r := range s.runs {
+		v.epochs[runOf(r.First)] = r.Epoch
+	}
+	l.d.losses = append(l.d.losses, v.losses()...)
+}
+
+func (l *loader) salvager(s *seg) *salvager {
+	v := &salvager{dir: l.dir, opt: l.opt, seg: l.seg, runs: s.runs, epoch: newEpoch}
+	for i := range v.head {
+		v.head[i], v.done[i] = l.d.st.lane[i].head, l.d.st.lane[i].done
+	}
+	return v
+}
+
+// openActive asks the files that took appends what they hold. Only the last one takes more.
+func (l *loader) openActive() error {
+	for i, s := range l.d.segs {
+		if !s.active {
+			continue
+		}
+		s.inherited = true
+		last := i == len(l.d.segs)-1
+		err := l.openSegment(s, last && !l.opt.ReadOnly)
+		if isDamage(err) && !l.opt.ReadOnly {
+			err = l.mend(i)
+			s = l.d.segs[i]
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name(), err)
+		}
+		if !last || s.file == nil {
+			s.active = false
+			s.touched = [lanes]bool{true, true, true}
+		}
+	}
+	return nil
+}
+
+func (l *loader) openSegment(s *seg, writable bool) (err error) {
+	path := filepath.Join(l.dir, s.name())
+	if writable {
+		s.file, err = segment.Open(path, l.seg)
+	} else {
+		s.file, err = segment.OpenReadOnly(path, l.seg)
+	}
+	if err != nil {
+		s.file = nil
+		return err
+	}
+	s.summarize(s.file.Summary().Runs)
+	return nil
+}
+
+// mend replaces a damaged file that took appends.
+func (l *loader) mend(i int) error {
+	s := l.d.segs[i]
+	l.opt.Logger.Error("outbox file is damaged: what can be read is salvaged, the file is set aside", "dir", l.dir, "file", s.name())
+	by := &seg{order: s.order, gen: s.gen + 1, active: true, inherited: true}
+	v := l.salvager(s)
+	losses, err := v.salvage(s, by)
+	if err != nil {
+		return err
+	}
+	if err := keepAside(filepath.Join(l.dir, s.name()), l.opt.Now()); err != nil {
+		return err
+	}
+	l.opt.Logger.Error("outbox file was repaired", "dir", l.dir, "file", by.name(), "kept", v.kept, "gaps", len(losses))
+	l.d.segs[i], l.d.recount = by, true
+	l.d.losses = append(l.d.losses, losses...)
+	l.d.stray = append(l.d.stray, s.name())
+	return nil
+}
+
+// overlaps cuts what a commit that failed left at the end of a file: the same messages stand in the next one.
+func (l *loader) overlaps() error {
+	for lane := range lanes {
+		after := uint64(0)
+		for i := len(l.d.segs) - 1; i >= 0; i-- {
+			x := &l.d.segs[i].lane[lane]
+			if x.messages == 0 {
+				continue
+			}
+			if after != 0 && x.last >= after {
+				x.last = after - 1
+				l.d.recount = true
+			}
+			if x.first > x.last {
+				*x = segLane{}
+				continue
+			}
+			after = x.first
+		}
+	}
+	return nil
+}

@@ -1,0 +1,213 @@
+package outbox
+
+import (
+	"errors"
+	"path/filepath"
+
+	"iotagent/outbox/internal/segment"
+)
+
+// loss is a gap to declare, behind a place.
+type loss struct {
+	place uint64
+	gap   Gap
+}
+
+// salvager copies what can be read of a damaged segment into its successor and finds out what is missing.
+type salvager struct {
+	dir string
+	opt *Options
+	seg *segment.Options
+
+	runs  []segment.Run // what it held, as far as is known
+	sure  bool          // runs says it exactly
+	head  [lanes]uint64 // what is done needs no declaring
+	done  [lanes]spans
+	epoch func() uint64 // a new epoch, for messages of which nobody knows theirs
+
+	found   [lanes]spans
+	counts  map[runKey]tally
+	pending [segment.Lanes][]segment.Record
+	size    int64
+	out     *segment.Segment
+	epochs  map[uint32]uint64
+	kept    uint64
+}
+
+type runKey struct {
+	lane Lane
+	run  uint32
+}
+
+// salvage makes the successor of a segment. Its file is complete and synced on return, and not in any catalog yet.
+func (s *salvager) salvage(old, by *seg) (losses []loss, err error) {
+	from, to := filepath.Join(s.dir, old.name()), filepath.Join(s.dir, by.name())
+	if err := removeIfThere(to); err != nil {
+		return nil, err
+	}
+	s.counts, s.epochs = map[runKey]tally{}, map[uint32]uint64{}
+	if err := s.learn(from); err != nil {
+		return nil, err
+	}
+	if s.out, err = segment.Create(to, s.seg); err != nil {
+		return nil, err
+	}
+	_, _, err = segment.Salvage(from, s.seg, s.keep)
+	if err = errors.Join(err, s.flush()); err == nil {
+		by.summarize(s.out.Summary().Runs)
+		err = s.out.Trim()
+		by.disk = s.out.DiskBytes()
+	}
+	if err = errors.Join(err, s.out.Close()); err != nil {
+		return nil, errors.Join(err, removeIfThere(to))
+	}
+	return s.losses(), nil
+}
+
+// learn reads the summary and the epochs.
+func (s *salvager) learn(path string) error {
+	sum, epochs, err := segment.Salvage(path, s.seg, func(uint8, segment.Record) error { return nil })
+	if err != nil {
+		return err
+	}
+	if sum != nil && !s.sure {
+		s.runs, s.sure = sum.Runs, true
+	}
+	for _, r := range s.runs {
+		s.epochs[runOf(r.First)] = r.Epoch
+	}
+	for place, e := range epochs {
+		s.epochs[runOf(place)] = e
+	}
+	return nil
+}
+
+func (s *salvager) keep(lane uint8, r segment.Record) error {
+	if lane >= lanes || s.beyond(lane, r.Pos) {
+		return nil
+	}
+	run := runOf(r.Pos)
+	if s.epochs[run] == 0 {
+		s.epochs[run] = s.epoch()
+	}
+	s.kept++
+	s.found[lane] = s.found[lane].add(span{r.Pos, r.Pos})
+	k := runKey{Lane(lane), run}
+	t := s.counts[k]
+	t.add(tally{1, uint64(len(r.Body)), uint64(r.Readings)})
+	s.counts[k] = t
+	s.pending[lane] = append(s.pending[lane], r)
+	if s.size += int64(len(r.Body)) + overhead; s.size > 1<<20 {
+		return s.flush()
+	}
+	return nil
+}
+
+// beyond says that a record is of a commit that failed.
+func (s *salvager) beyond(lane uint8, place uint64) bool {
+	if !s.sure {
+		return false
+	}
+	for _, r := range s.runs {
+		if r.Lane == lane && place >= r.First && place <= r.Last {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *salvager) flush() error {
+	if s.size == 0 {
+		return nil
+	}
+	_, err := s.out.Append(&s.pending, func(pos uint64) uint64 { return s.epochs[runOf(pos)] })
+	s.pending, s.size = [segment.Lanes][]segment.Record{}, 0
+	return err
+}
+
+// losses compares what was found with what the segment held.
+func (s *salvager) losses() (out []loss) {
+	if len(s.runs) == 0 || !s.sure {
+		out = append(out, s.unknown())
+	}
+	for i := range s.runs {
+		if r := &s.runs[i]; r.Count > 0 && r.Lane < lanes {
+			out = append(out, s.missing(r)...)
+		}
+	}
+	return out
+}
+
+// unknown declares that nobody knows what else the file held.
+func (s *salvager) unknown() loss {
+	lane, last := Normal, uint64(0)
+	for i := range s.found {
+		if n := len(s.found[i]); n > 0 && (last == 0 || Lane(i) == Normal) {
+			lane, last = Lane(i), s.found[i][n-1].to
+		}
+	}
+	g := Gap{Lane: lane, AtMost: true, Reason: reasonDamage}
+	if last != 0 {
+		g.Epoch, g.From = s.epochs[runOf(last)], seqOf(last)+1
+	}
+	return loss{place: last, gap: g}
+}
+
+// maxHoles bounds the gaps of one run; more are declared as one.
+const maxHoles = 8
+
+// missing declares what is lost of one run. Sequence numbers that were never written look like holes too: then only the count is exact.
+func (s *salvager) missing(r *segment.Run) []loss {
+	lane := Lane(r.Lane)
+	got := s.counts[runKey{lane, runOf(r.First)}]
+	lost := r.Count - min(r.Count, got.messages)
+	readings := r.Readings - min(r.Readings, got.readings)
+	holes := s.holes(lane, max(r.First, s.head[lane]), r.Last)
+	if lost == 0 || len(holes) == 0 {
+		return nil
+	}
+	dense := r.Last-r.First+1 == r.Count
+	all := r.First >= s.head[lane] && !s.done[lane].touches(r.First, r.Last)
+	if !dense || len(holes) > maxHoles {
+		g := Gap{From: seqOf(holes[0].from), To: seqOf(holes[len(holes)-1].to), Messages: lost, Readings: readings, AtMost: !all}
+		return []loss{s.loss(r, g, holes[len(holes)-1].to)}
+	}
+	out := make([]loss, 0, len(holes))
+	for _, h := range holes {
+		g := Gap{From: seqOf(h.from), To: seqOf(h.to), Messages: h.to - h.from + 1, Readings: readings, AtMost: !all || len(holes) > 1}
+		out = append(out, s.loss(r, g, h.to))
+	}
+	return out
+}
+
+func (s *salvager) loss(r *segment.Run, g Gap, place uint64) loss {
+	g.Lane, g.Epoch, g.Reason = Lane(r.Lane), r.Epoch, reasonDamage
+	return loss{place: place, gap: g}
+}
+
+// holes are the places between two that were neither found nor done.
+func (s *salvager) holes(lane Lane, from, to uint64) (out spans) {
+	at := from
+	for at <= to {
+		if x, ok := s.found[lane].find(at); ok {
+			at = x.to + 1
+			continue
+		}
+		if x, ok := s.done[lane].find(at); ok {
+			at = x.to + 1
+			continue
+		}
+		end := to
+		for _, all := range []spans{s.found[lane], s.done[lane]} {
+			for _, x := range all {
+				if x.from > at {
+					end = min(end, x.from-1)
+					break
+				}
+			}
+		}
+		out = append(out, span{at, end})
+		at = end + 1
+	}
+	return out
+}

@@ -1,0 +1,83 @@
+package outbox
+
+import (
+	"slices"
+	"sort"
+)
+
+type slotState uint8
+
+const (
+	waiting  slotState = iota // never handed out
+	flying                    // handed out
+	released                  // to be handed out again
+	done                      // acknowledged, refused or dropped; forgotten when all before it are too
+)
+
+// slot is an entry that was handed out and is not forgotten yet.
+type slot struct {
+	place    uint64
+	size     uint32
+	readings uint32
+	state    slotState
+	onDisk   bool
+	st       *staged // its body, while it is in memory only
+}
+
+// window holds the slots of a lane in the order of their places: a slice whose front moves.
+type window struct {
+	slots []slot
+	front int
+}
+
+func (w *window) len() int       { return len(w.slots) - w.front }
+func (w *window) at(i int) *slot { return &w.slots[w.front+i] }
+
+// push adds a slot, nearly always behind all others: only what was handed out before the disk could be read stands behind what is on it.
+func (w *window) push(s slot) {
+	if n := w.len(); n > 0 && w.at(n-1).place > s.place {
+		w.slots = slices.Insert(w.slots, w.front+w.search(s.place), s)
+		return
+	}
+	if w.front > 1024 && w.front > len(w.slots)/2 {
+		w.slots = append(w.slots[:0], w.slots[w.front:]...)
+		w.front = 0
+	}
+	w.slots = append(w.slots, s)
+}
+
+func (w *window) pop() {
+	w.slots[w.front] = slot{}
+	w.front++
+	if w.front == len(w.slots) {
+		w.slots, w.front = w.slots[:0], 0
+	}
+}
+
+// search returns the index of the first slot at or after a place.
+func (w *window) search(place uint64) int {
+	if n := w.len(); n > 0 { // what is settled is mostly the oldest
+		first := w.at(0).place
+		if place <= first {
+			return 0
+		}
+		if d := place - first; d < uint64(n) && w.at(int(d)).place == place {
+			return int(d)
+		}
+	}
+	return sort.Search(w.len(), func(i int) bool { return w.at(i).place >= place })
+}
+
+func (w *window) find(place uint64) *slot {
+	if i := w.search(place); i < w.len() && w.at(i).place == place {
+		return w.at(i)
+	}
+	return nil
+}
+
+// settle forgets what is done at the front.
+func (w *window) settle() {
+	for w.len() > 0 && w.at(0).state == done {
+		w.pop()
+	}
+}
