@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,40 +69,41 @@ func holds(t *testing.T, im *replay.Image) map[string]string {
 // TestCut compares what is there for certain, and what is there at most, before a line.
 func TestCut(t *testing.T) {
 	create := []string{`openat(AT_FDCWD, "/d", O_RDONLY) = 9`, `openat(AT_FDCWD, "/d/a", O_RDWR|O_CREAT, 0600) = 3`}
-	synced := append(create, `fsync(9) = 0`, `pwrite64(3, "old", 3, 0) = 3`, `fdatasync(3) = 0`)
+	after := func(first []string, more ...string) []string { return slices.Concat(first, more) }
+	synced := after(create, `fsync(9) = 0`, `pwrite64(3, "old", 3, 0) = 3`, `fdatasync(3) = 0`)
 	type files = map[string]string
 	tests := map[string]struct {
 		trace       []string
 		least, most files
 	}{
 		"entry":          {create, files{}, files{"a": ""}},
-		"entry synced":   {append(create, `fsync(9) = 0`), files{"a": ""}, files{"a": ""}},
-		"no sync":        {append(create, `fsync(9) = 0`, `pwrite64(3, "x", 1, 0) = 1`), files{"a": ""}, files{"a": "x"}},
+		"entry synced":   {after(create, `fsync(9) = 0`), files{"a": ""}, files{"a": ""}},
+		"no sync":        {after(create, `fsync(9) = 0`, `pwrite64(3, "x", 1, 0) = 1`), files{"a": ""}, files{"a": "x"}},
 		"synced":         {synced, files{"a": "old"}, files{"a": "old"}},
-		"overwritten":    {append(synced, `pwrite64(3, "n", 1, 1) = 1`), files{"a": "old"}, files{"a": "ond"}},
-		"short write":    {append(synced, `pwrite64(3, "new", 3, 0) = 1`), files{"a": "old"}, files{"a": "nld"}},
-		"failed write":   {append(synced, `pwrite64(3, "new", 3, 0) = -1 EIO (x)`), files{"a": "old"}, files{"a": "old"}},
-		"failed sync":    {append(synced, `pwrite64(3, "n", 1, 0) = 1`, `fsync(3) = -1 EIO (x)`, `fsync(3) = 0`), files{"a": "old"}, files{"a": "nld"}},
-		"written anew":   {append(synced, `pwrite64(3, "n", 1, 0) = 1`, `fsync(3) = -1 EIO (x)`, `pwrite64(3, "m", 1, 0) = 1`, `fsync(3) = 0`), files{"a": "mld"}, files{"a": "mld"}},
-		"sync left out":  {append(synced, `pwrite64(3, "n", 1, 0) = 1`, `fsync(3) = 0 (INJECTED)`), files{"a": "old"}, files{"a": "nld"}},
-		"synced by name": {append(synced, `pwrite64(3, "n", 1, 0) = 1`, `dup(3) = 4`, `close(3) = 0`, `fsync(4) = 0`), files{"a": "nld"}, files{"a": "nld"}},
-		"other file":     {append(synced, `pwrite64(3, "n", 1, 0) = 1`, `close(3) = 0`, `openat(AT_FDCWD, "/e", O_RDWR) = 3`, `fsync(3) = 0`), files{"a": "old"}, files{"a": "nld"}},
+		"overwritten":    {after(synced, `pwrite64(3, "n", 1, 1) = 1`), files{"a": "old"}, files{"a": "ond"}},
+		"short write":    {after(synced, `pwrite64(3, "new", 3, 0) = 1`), files{"a": "old"}, files{"a": "nld"}},
+		"failed write":   {after(synced, `pwrite64(3, "new", 3, 0) = -1 EIO (x)`), files{"a": "old"}, files{"a": "old"}},
+		"failed sync":    {after(synced, `pwrite64(3, "n", 1, 0) = 1`, `fsync(3) = -1 EIO (x)`, `fsync(3) = 0`), files{"a": "old"}, files{"a": "nld"}},
+		"written anew":   {after(synced, `pwrite64(3, "n", 1, 0) = 1`, `fsync(3) = -1 EIO (x)`, `pwrite64(3, "m", 1, 0) = 1`, `fsync(3) = 0`), files{"a": "mld"}, files{"a": "mld"}},
+		"sync left out":  {after(synced, `pwrite64(3, "n", 1, 0) = 1`, `fsync(3) = 0 (INJECTED)`), files{"a": "old"}, files{"a": "nld"}},
+		"synced by name": {after(synced, `pwrite64(3, "n", 1, 0) = 1`, `dup(3) = 4`, `close(3) = 0`, `fsync(4) = 0`), files{"a": "nld"}, files{"a": "nld"}},
+		"other file":     {after(synced, `pwrite64(3, "n", 1, 0) = 1`, `close(3) = 0`, `openat(AT_FDCWD, "/e", O_RDWR) = 3`, `fsync(3) = 0`), files{"a": "old"}, files{"a": "nld"}},
 		"write, append": {
-			append(synced, `openat(AT_FDCWD, "/d/a", O_WRONLY|O_APPEND) = 5`, `write(5, "er", 2) = 2`, `write(5, "!", 1) = 1`, `fsync(5) = 0`),
+			after(synced, `openat(AT_FDCWD, "/d/a", O_WRONLY|O_APPEND) = 5`, `write(5, "er", 2) = 2`, `write(5, "!", 1) = 1`, `fsync(5) = 0`),
 			files{"a": "older!"},
 			files{"a": "older!"},
 		},
-		"write, at the start":  {append(synced, `openat(AT_FDCWD, "/d/a", O_WRONLY) = 5`, `write(5, "b", 1) = 1`, `sync() = 0`), files{"a": "bld"}, files{"a": "bld"}},
-		"seek":                 {append(synced, `lseek(3, 2, SEEK_SET) = 2`, `write(3, "n", 1) = 1`, `sync() = 0`), files{"a": "oln"}, files{"a": "oln"}},
-		"cut":                  {append(synced, `ftruncate(3, 1) = 0`), files{"a": "old"}, files{"a": "o"}},
-		"cut and grown":        {append(synced, `ftruncate(3, 1) = 0`, `fallocate(3, 0, 0, 3) = 0`, `fsync(3) = 0`), files{"a": "o\x00\x00"}, files{"a": "o\x00\x00"}},
-		"emptied":              {append(synced, `openat(AT_FDCWD, "/d/a", O_RDWR|O_CREAT|O_TRUNC, 0600) = 5`), files{"a": "old"}, files{"a": ""}},
-		"size kept":            {append(synced, `fallocate(3, FALLOC_FL_KEEP_SIZE, 0, 9) = 0`), files{"a": "old"}, files{"a": "old"}},
-		"renamed":              {append(synced, `renameat(AT_FDCWD, "/d/a", AT_FDCWD, "/d/b") = 0`), files{"a": "old"}, files{"b": "old"}},
-		"rename synced":        {append(synced, `rename("/d/a", "/d/b") = 0`, `fsync(9) = 0`), files{"b": "old"}, files{"b": "old"}},
-		"removed":              {append(synced, `unlinkat(AT_FDCWD, "/d/a", 0) = 0`), files{"a": "old"}, files{}},
-		"removed, by handle":   {append(synced, `unlinkat(9, "a", 0) = 0`, `fsync(9) = 0`), files{}, files{}},
-		"failed to remove":     {append(synced, `unlink("/d/a") = -1 EIO (x)`, `fsync(9) = 0`), files{"a": "old"}, files{"a": "old"}},
+		"write, at the start":  {after(synced, `openat(AT_FDCWD, "/d/a", O_WRONLY) = 5`, `write(5, "b", 1) = 1`, `sync() = 0`), files{"a": "bld"}, files{"a": "bld"}},
+		"seek":                 {after(synced, `lseek(3, 2, SEEK_SET) = 2`, `write(3, "n", 1) = 1`, `sync() = 0`), files{"a": "oln"}, files{"a": "oln"}},
+		"cut":                  {after(synced, `ftruncate(3, 1) = 0`), files{"a": "old"}, files{"a": "o"}},
+		"cut and grown":        {after(synced, `ftruncate(3, 1) = 0`, `fallocate(3, 0, 0, 3) = 0`, `fsync(3) = 0`), files{"a": "o\x00\x00"}, files{"a": "o\x00\x00"}},
+		"emptied":              {after(synced, `openat(AT_FDCWD, "/d/a", O_RDWR|O_CREAT|O_TRUNC, 0600) = 5`), files{"a": "old"}, files{"a": ""}},
+		"size kept":            {after(synced, `fallocate(3, FALLOC_FL_KEEP_SIZE, 0, 9) = 0`), files{"a": "old"}, files{"a": "old"}},
+		"renamed":              {after(synced, `renameat(AT_FDCWD, "/d/a", AT_FDCWD, "/d/b") = 0`), files{"a": "old"}, files{"b": "old"}},
+		"rename synced":        {after(synced, `rename("/d/a", "/d/b") = 0`, `fsync(9) = 0`), files{"b": "old"}, files{"b": "old"}},
+		"removed":              {after(synced, `unlinkat(AT_FDCWD, "/d/a", 0) = 0`), files{"a": "old"}, files{}},
+		"removed, by handle":   {after(synced, `unlinkat(9, "a", 0) = 0`, `fsync(9) = 0`), files{}, files{}},
+		"failed to remove":     {after(synced, `unlink("/d/a") = -1 EIO (x)`, `fsync(9) = 0`), files{"a": "old"}, files{"a": "old"}},
 		"folder":               {[]string{`mkdir("/d/e", 0700) = 0`, `openat(AT_FDCWD, "/d/e/f", O_CREAT) = 3`, `sync() = 0`}, files{"e/f": ""}, files{"e/f": ""}},
 		"folder, entry unsure": {[]string{`mkdir("/d/e", 0700) = 0`, `sync() = 0`, `openat(AT_FDCWD, "/d/e/f", O_CREAT) = 3`, `fsync(3) = 0`}, files{}, files{"e/f": ""}},
 	}
