@@ -74,3 +74,24 @@ func BenchmarkRead(b *testing.B) {
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "records/s")
 	b.ReportMetric(float64(s.Used())*float64(b.N)/float64(n), "fileB/record")
 }
+
+// BenchmarkOpen opens a full segment whose pages are not in memory: opening drops them.
+func BenchmarkOpen(b *testing.B) {
+	o := &segment.Options{Codec: segment.NewCodec()}
+	s, f := create(b, b.TempDir(), o), newFeed()
+	for s.Used() < 4<<20 {
+		add(b, s, f.batch(1000))
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		s, err := segment.Open(s.Path(), o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
