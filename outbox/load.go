@@ -192,8 +192,8 @@ func (l *loader) missing(s *seg) {
 	v := l.salvager(s)
 	v.sure = !s.active
 	v.counts, v.epochs = map[runKey]tally{}, map[uint32]uint64{}
-	for _, r := range s.runs {
-		v.epochs[runOf(r.First)] = r.Epoch
+	for i := range s.runs {
+		v.know(&s.runs[i])
 	}
 	l.d.losses = append(l.d.losses, v.losses()...)
 }

@@ -26,6 +26,7 @@ type salvager struct {
 	epoch func() uint64 // a new epoch, for messages of which nobody knows theirs
 
 	found   [lanes]spans
+	latest  [lanes]uint64 // the first place of the last run that is known of
 	counts  map[runKey]tally
 	pending [segment.Lanes][]segment.Record
 	size    int64
@@ -70,16 +71,27 @@ func (s *salvager) learn(path string) error {
 	if err != nil {
 		return err
 	}
-	if sum != nil && !s.sure {
-		s.runs, s.sure = sum.Runs, true
+	for i := range s.runs { // as the catalog knows them
+		s.know(&s.runs[i])
 	}
-	for _, r := range s.runs {
-		s.epochs[runOf(r.First)] = r.Epoch
+	if sum != nil && !s.sure {
+		s.runs, s.sure = sum.Runs, !sum.Stale
+	}
+	for i := range s.runs {
+		s.know(&s.runs[i])
 	}
 	for place, e := range epochs {
 		s.epochs[runOf(place)] = e
 	}
 	return nil
+}
+
+// know takes over what is known of a run that may be lost.
+func (s *salvager) know(r *segment.Run) {
+	s.epochs[runOf(r.First)] = r.Epoch
+	if r.Lane < lanes {
+		s.latest[r.Lane] = max(s.latest[r.Lane], r.First)
+	}
 }
 
 func (s *salvager) keep(lane uint8, r segment.Record) error {
@@ -128,7 +140,7 @@ func (s *salvager) flush() error {
 // losses compares what was found with what the segment held.
 func (s *salvager) losses() (out []loss) {
 	if len(s.runs) == 0 || !s.sure {
-		out = append(out, s.unknown())
+		out = append(out, s.unknown()...)
 	}
 	for i := range s.runs {
 		if r := &s.runs[i]; r.Count > 0 && r.Lane < lanes {
@@ -138,19 +150,22 @@ func (s *salvager) losses() (out []loss) {
 	return out
 }
 
-// unknown declares that nobody knows what else the file held.
-func (s *salvager) unknown() loss {
-	lane, last := Normal, uint64(0)
+// unknown declares that nobody knows what else the file held, in each lane that it is known to have held anything of.
+func (s *salvager) unknown() (out []loss) {
 	for i := range s.found {
-		if n := len(s.found[i]); n > 0 && (last == 0 || Lane(i) == Normal) {
-			lane, last = Lane(i), s.found[i][n-1].to
+		place, from := s.latest[i], uint64(1)
+		if n := len(s.found[i]); n > 0 && s.found[i][n-1].to >= place {
+			place = s.found[i][n-1].to
+			from = seqOf(place) + 1
+		}
+		if place != 0 {
+			out = append(out, loss{place, Gap{Epoch: s.epochs[runOf(place)], Lane: Lane(i), From: from, AtMost: true, Reason: reasonDamage}})
 		}
 	}
-	g := Gap{Lane: lane, AtMost: true, Reason: reasonDamage}
-	if last != 0 {
-		g.Epoch, g.From = s.epochs[runOf(last)], seqOf(last)+1
+	if len(out) == 0 {
+		out = append(out, loss{gap: Gap{Lane: Normal, AtMost: true, Reason: reasonDamage}})
 	}
-	return loss{place: last, gap: g}
+	return out
 }
 
 // maxHoles bounds the gaps of one run; more are declared as one.

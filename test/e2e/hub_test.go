@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"net"
@@ -145,17 +146,38 @@ func (h *hub) ofKind(kind string) []message {
 // whole fails the test when a sequence has a hole, in any lane of any epoch, or a gap was declared.
 func (h *hub) whole() {
 	h.t.Helper()
+	h.wholeBut(0)
+}
+
+// wholeBut is whole after kills of the daemon: readings that were in memory may be missing where an unclean-stop gap says so.
+func (h *hub) wholeBut(kills int) {
+	h.t.Helper()
 	seqs := map[string][]int{}
+	excused := map[string]int{}
 	for _, m := range h.messages() {
 		seqs[m.epoch+"-"+m.lane] = append(seqs[m.epoch+"-"+m.lane], m.seq)
-		if m.kind == "gap" {
+		if m.kind != "gap" {
+			continue
+		}
+		var body struct {
+			Gap struct {
+				Epoch, Lane, Reason string
+				From, To            int
+			}
+		}
+		if err := json.Unmarshal([]byte(m.body), &body); err != nil {
+			h.t.Fatal(err)
+		}
+		if g := body.Gap; g.Reason != "unclean-stop" || g.Lane == "alarm" || g.To != 0 || len(excused) == kills && excused[g.Epoch+"-"+g.Lane] == 0 {
 			h.t.Errorf("a gap was declared: %s", m.body)
+		} else {
+			excused[g.Epoch+"-"+g.Lane] = g.From
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(seqs)) {
 		slices.Sort(seqs[name])
 		for i, seq := range seqs[name] {
-			if seq != i+1 {
+			if seq != i+1 && (excused[name] == 0 || i+1 < excused[name]) {
 				h.t.Errorf("%s: message %d is missing", name, i+1)
 				break
 			}

@@ -17,7 +17,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
-
 )
 
 // These tests look into the outbox's files through `iotagent queue`.

@@ -11,6 +11,9 @@ var ErrNewer = errors.New("written by a newer version")
 // ErrLocked says that another process holds the file.
 var ErrLocked = errors.New("in use by another process")
 
+// ErrMetaLost says that one of a file's two meta pages is not valid: what the last commit wrote may be lost. It comes within a Damage.
+var ErrMetaLost = errors.New("one of the two meta pages is not valid")
+
 // Damage is the error of a file that cannot be trusted: salvage what can be read, and set it aside.
 type Damage struct{ err error } //nolint:errname // it is what the file has
 

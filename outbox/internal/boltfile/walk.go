@@ -88,7 +88,7 @@ func (w *walker) newest(r io.ReaderAt, size int64) error {
 	m := metas[0]
 	w.p = &pages{r: r, size: size, meta: m}
 	if len(metas) == 1 { // bbolt would go on one commit back without a word
-		return Damaged("one of the two meta pages is not valid")
+		return Damaged("%w", ErrMetaLost)
 	}
 	if m.high > maxHigh || int64(m.high)*PageSize > size {
 		return Damaged("cut short: %d bytes of %d pages", size, m.high)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -64,10 +65,17 @@ type salvager struct {
 
 // search looks into the newest commit; when that is not all there, into the one before and into every page by itself.
 func (s *salvager) search(r io.ReaderAt, size int64) error {
-	damaged := func(error) error {
+	stale := false
+	damaged := func(err error) error {
 		s.damaged = true
+		stale = stale || errors.Is(err, boltfile.ErrMetaLost)
 		return nil
 	}
+	defer func() {
+		if s.sum != nil {
+			s.sum.Stale = stale
+		}
+	}()
 	s.tails = make(map[string][]byte)
 	if err := boltfile.Walk(r, size, s.leaf, damaged); err != nil && !boltfile.IsDamage(err) {
 		return err
@@ -77,6 +85,7 @@ func (s *salvager) search(r io.ReaderAt, size int64) error {
 	if !s.damaged && s.sum != nil {
 		return nil
 	}
+	stale = stale || s.sum == nil
 	s.tails = make(map[string][]byte)
 	if err := boltfile.WalkPrevious(r, size, s.leaf, damaged); err != nil && !boltfile.IsDamage(err) {
 		return err

@@ -175,7 +175,7 @@ func parseTails(b []byte) (tails [Lanes]tail, err error) {
 func (s *Segment) Summary() Summary {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return Summary{slices.Clone(s.sum.Runs)}
+	return Summary{Runs: slices.Clone(s.sum.Runs)}
 }
 
 // Used is how far into the file there is anything.

@@ -19,7 +19,11 @@ type Run struct {
 }
 
 // Summary has a segment's runs by lane, then by place.
-type Summary struct{ Runs []Run }
+type Summary struct {
+	Runs []Run
+	// Stale is set by Salvage: there was a newer summary, which cannot be read.
+	Stale bool
+}
 
 // runShift is where the number of the run of the process stands in a place.
 const runShift = 40
