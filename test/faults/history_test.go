@@ -20,7 +20,8 @@ type history struct {
 	epochs   map[uint64]int // and their order
 	declared []outbox.Gap   // handed out to a worker
 	wrong    []string
-	failed   bool // the disk failed under this epoch, or a put did
+	aside    []string // files that were set aside before
+	failed   bool     // the disk failed under this epoch, or a put did
 
 	epoch   uint64
 	running bool             // it was not being closed

@@ -89,14 +89,14 @@ func (p *process) stop(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-p.ended
-	if err := p.cmd.Wait(); err != nil {
+	if err := p.cmd.Wait(); err != nil || p.complaints() != "" {
 		t.Fatalf("the worker did not end well: %v\n%s%s", err, p.complaints(), p.stderr.String())
 	}
 }
 
 func (p *process) complaints() (s string) {
 	for _, n := range p.told() {
-		if n.What == wrong {
+		if n.What == wrong || n.What == unclosed {
 			s += n.Error + "\n"
 		}
 	}

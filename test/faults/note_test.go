@@ -44,6 +44,7 @@ const (
 	synced    what = "synced"
 	closing   what = "closing"
 	closed    what = "closed"
+	unclosed  what = "unclosed" // Close returned an error
 	degraded  what = "degraded"
 	healed    what = "healed"
 	beat      what = "beat"  // every beatEvery

@@ -182,6 +182,9 @@ func (r *recording) read(t *testing.T, trace, state string) {
 		if err != nil {
 			t.Fatalf("trace: a note: %v", err)
 		}
+		if n.What == unclosed && len(r.disk.Failed) == 0 {
+			t.Errorf("close: %s", n.Error)
+		}
 		r.notes = append(r.notes, timedNote{o.Begin, n})
 	}
 }

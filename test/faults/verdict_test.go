@@ -64,7 +64,8 @@ func examine(t *testing.T, j *job, h *history, now time.Time) *findings {
 		f.problem("ready after %s", f.ready)
 	}
 	f.entries = drain(t, q)
-	f.aside = q.Stats().SetAside
+	f.aside = slices.DeleteFunc(q.Stats().SetAside, func(name string) bool { return slices.Contains(h.aside, name) })
+	h.aside = append(h.aside, f.aside...)
 	slack := h.slack(now)
 	f.order(h)
 	f.missing(h, now, slack)

@@ -110,10 +110,11 @@ func (w *worker) session(ctx context.Context, seed uint64) error {
 	close(stop)
 	others.Wait()
 	w.tell(&note{What: closing, Epoch: q.Stats().Epoch})
+	end := &note{What: closed}
 	if err := q.Close(); err != nil {
-		return err
+		end.What, end.Error = unclosed, err.Error()
 	}
-	w.tell(&note{What: closed})
+	w.tell(end)
 	return nil
 }
 
