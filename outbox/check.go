@@ -18,6 +18,9 @@ func (o *Outbox) checkAll(ctx context.Context, repair bool) (r Report, err error
 		return r, ErrClosed
 	}
 	segs := slices.Clone(o.segs)
+	if repair {
+		r.Files, o.mended = o.mended, nil // Open did it already
+	}
 	o.mu.Unlock()
 	if repair && o.opt.ReadOnly {
 		return r, ErrReadOnly
@@ -58,7 +61,7 @@ func (o *Outbox) checkControl(ctx context.Context, repair bool) (f FileReport, e
 		if o.control == nil {
 			return nil // an empty outbox, looked at
 		}
-		f.Bytes = o.control.f.DiskBytes()
+		f.Bytes = o.control.diskBytes()
 		verr := verifyFile(o.controlPath(), o.opt.OpenFile)
 		if verr == nil {
 			return nil

@@ -36,7 +36,7 @@ func controlOptions(o *Options) *boltfile.Options {
 	}
 }
 
-// control is the open file and what it is known to hold.
+// control is the open file and what it is known to hold. f is nil for a damaged one that is only looked at.
 type control struct {
 	f       *boltfile.File
 	gaps    map[string][]byte
@@ -84,6 +84,14 @@ func (c *control) load() error {
 
 // eachLetter calls fn for each dead letter, oldest first, until it returns false.
 func (c *control) eachLetter(fn func(k, v []byte) bool) error {
+	if c.f == nil {
+		for _, n := range slices.Sorted(maps.Keys(c.salvaged)) {
+			if !fn(bigEndian(n), c.salvaged[n]) {
+				break
+			}
+		}
+		return nil
+	}
 	return c.f.View(func(tx *bbolt.Tx) error {
 		cur := tx.Bucket([]byte(bucketDead)).Cursor()
 		for k, v := cur.First(); k != nil && fn(k, v); k, v = cur.Next() {
@@ -181,8 +189,15 @@ func (c *control) took(w *wish) {
 	c.letters = slices.DeleteFunc(c.letters, func(x letterSize) bool { return slices.Contains(w.unearth, x.number) })
 }
 
+func (c *control) diskBytes() int64 {
+	if c.f == nil {
+		return 0
+	}
+	return c.f.DiskBytes()
+}
+
 func (c *control) close() error {
-	if c == nil {
+	if c == nil || c.f == nil {
 		return nil
 	}
 	return c.f.Close()

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"iotagent/outbox/internal/boltfile"
 	"iotagent/outbox/internal/segment"
 )
 
@@ -24,6 +23,9 @@ type disk struct {
 	stray []string
 	// recount says that the counts of the state cannot be right.
 	recount bool
+	// mended reports on what was damaged; sick is why control.db cannot be trusted, when it may not be mended.
+	mended []FileReport
+	sick   error
 }
 
 // loader reads the directory, and mends what it must to be able to.
@@ -37,7 +39,7 @@ type loader struct {
 }
 
 // load reads what is there; an absent or empty directory is an empty outbox. Damage is repaired, unless the outbox is opened for reading
-// only: then it is an error. What it opened is closed when it fails.
+// only. What it opened is closed when it fails.
 func (l *loader) load() (d *disk, err error) {
 	defer func() {
 		if err != nil {
@@ -71,9 +73,15 @@ func (l *loader) openControl() (err error) {
 		return err
 	}
 	l.d.control, err = openControl(path, l.opt)
-	if !isDamage(err) || l.opt.ReadOnly {
+	if !isDamage(err) {
 		return err
 	}
+	if l.opt.ReadOnly { // what can be read of it will do for looking
+		l.d.sick = err
+		l.d.control, err = salvageControl(path, l.opt)
+		return err
+	}
+	l.d.mended = append(l.d.mended, FileReport{Name: controlName, Problem: err.Error(), Repaired: true, AtMost: true})
 	l.opt.Logger.Error("outbox control file is damaged: it is written anew and the old one set aside", "dir", l.dir, "error", err)
 	old, err := salvageControl(path, l.opt)
 	if err != nil {
@@ -98,9 +106,6 @@ func (l *loader) decode() (err error) {
 	if c.state == nil {
 		l.lost = true
 	} else if l.d.st, err = decodeState(c.state); err != nil {
-		if l.opt.ReadOnly {
-			return boltfile.Damaged("%s: %w", controlName, err)
-		}
 		l.lost, l.d.recount = true, true
 		l.d.losses = append(l.d.losses, loss{gap: Gap{Lane: Normal, AtMost: true, Reason: reasonDamage}})
 	}
@@ -215,8 +220,11 @@ func (l *loader) openActive() error {
 		s.inherited = true
 		last := i == len(l.d.segs)-1
 		err := l.openSegment(s, last && !l.opt.ReadOnly)
-		if isDamage(err) && !l.opt.ReadOnly {
-			err = l.mend(i)
+		if isDamage(err) && l.opt.ReadOnly {
+			s.sick, err = err, nil // the catalog says what it held at least
+		}
+		if isDamage(err) {
+			err = l.mend(i, err)
 			s = l.d.segs[i]
 		}
 		if err != nil {
@@ -246,7 +254,7 @@ func (l *loader) openSegment(s *seg, writable bool) (err error) {
 }
 
 // mend replaces a damaged file that took appends.
-func (l *loader) mend(i int) error {
+func (l *loader) mend(i int, cause error) error {
 	s := l.d.segs[i]
 	l.opt.Logger.Error("outbox file is damaged: what can be read is salvaged, the file is set aside", "dir", l.dir, "file", s.name())
 	by := &seg{order: s.order, gen: s.gen + 1, active: true, inherited: true}
@@ -262,6 +270,11 @@ func (l *loader) mend(i int) error {
 	l.d.segs[i], l.d.recount = by, true
 	l.d.losses = append(l.d.losses, losses...)
 	l.d.stray = append(l.d.stray, s.name())
+	f := FileReport{Name: s.name(), Bytes: s.disk, Messages: v.kept, Problem: cause.Error(), Repaired: true, AtMost: !v.sure}
+	for _, x := range losses {
+		f.Lost += x.gap.Messages
+	}
+	l.d.mended = append(l.d.mended, f)
 	return nil
 }
 

@@ -82,6 +82,7 @@ type Outbox struct {
 	lack     int64
 	ceiling  int64
 	stats    Stats
+	mended   []FileReport // by Open, for Repair to tell
 }
 
 var (
@@ -163,6 +164,7 @@ func (o *Outbox) loadLocked() error {
 
 func (o *Outbox) adoptLocked(d *disk) {
 	o.loaded, o.control, o.segs = true, d.control, d.segs
+	o.mended, o.controlSick = append(o.mended, d.mended...), d.sick
 	o.deadDropped = d.st.deadDropped
 	for _, s := range o.segs {
 		o.order = max(o.order, s.order)

@@ -15,7 +15,7 @@ func (o *Outbox) diskLocked() int64 {
 		n += s.disk
 	}
 	if o.control != nil {
-		n += o.control.f.DiskBytes()
+		n += o.control.diskBytes()
 	}
 	return n
 }

@@ -206,9 +206,7 @@ func TestQueueCheckAndRepair(t *testing.T) {
 		name := filepath.Base(damage(t, b))
 		check := b.do(1, "", "queue", "check")
 		check.mentions(name, "queue repair")
-		if running {
-			check.mentions("DAMAGED", "files damaged")
-		}
+		check.mentions("DAMAGED", "files damaged")
 		b.do(0, "", "queue", "repair").mentions(name)
 		b.do(0, "", "queue", "check").mentions("sound")
 		if running {
@@ -216,8 +214,8 @@ func TestQueueCheckAndRepair(t *testing.T) {
 		}
 		h.SetTelemetryCredit(1000)
 		b.do(0, "", "run", "--until-drained")
-		if n := len(h.ofKind("")) + declared(t, h); n < 412 {
-			t.Errorf("%d messages arrived or were declared lost, of 412", n)
+		if n, unknown := declared(t, h); len(h.ofKind(""))+n < 412 && !unknown {
+			t.Errorf("%d messages arrived and %d were declared lost, of 412", len(h.ofKind("")), n)
 		}
 	})
 }
