@@ -226,11 +226,15 @@ func (f *findings) letters(q *outbox.Outbox, h *history) {
 			f.problem("dead letter %s: %v", l.ID, err)
 		}
 	}
+	missing := 0
 	for _, m := range h.messages {
-		if m.dead && !kept[m.id] && m.number != 0 && !h.damage {
-			f.lost++
-			f.problem("%s was rejected and is not among the dead letters", m.id)
+		if m.dead && !kept[m.id] && m.number != 0 {
+			missing++
 		}
+	}
+	if dropped := int(q.Stats().DeadDropped); missing > dropped && !h.damage {
+		f.lost += missing - dropped
+		f.problem("%d messages were rejected and are not among the dead letters, %d letters were dropped", missing, dropped)
 	}
 }
 
