@@ -28,8 +28,12 @@ const (
 // keyFirst reads the first place off a key.
 func keyFirst(k []byte) uint64 { return binary.BigEndian.Uint64(k[1:]) }
 
-// rootRoom is how much of the open blocks fits the root page beside a summary.
-func rootRoom(summary int) int {
+// pieces is how much a finished block takes in its bucket.
+func pieces(n int) int { return n + (n+pieceLen-1)/pieceLen*(elementLen+keyLen) }
+
+// rootRoom is how much of the open blocks fits the root page beside the summary and a bucket of finished blocks of a size. It must
+// never be too much: bbolt would split the page, and never join it again.
+func rootRoom(summary, blocks int) int {
 	const one = elementLen + inlineBucket + elementLen // a bucket of one key
 	fixed := pageHeader +
 		one + len("meta"+"format") + 4 + len(magic) +
@@ -39,7 +43,10 @@ func rootRoom(summary int) int {
 	if summary > inlineMost-pageHeader-elementLen-len(keySummary) {
 		summary = 0 // it has a page of its own
 	}
-	return max(0, boltfile.PageSize-fixed-summary)
+	if blocks > inlineMost {
+		blocks = 0 // they have pages of their own
+	}
+	return max(0, boltfile.PageSize-fixed-summary-blocks)
 }
 
 // writer is what Append builds a commit in. Its buffers are kept for the next.
@@ -50,6 +57,7 @@ type writer struct {
 	next   [Lanes]tail
 	sum    Summary
 	sumEnc []byte
+	blocks int // as in Segment
 	out    []byte
 	done   []span
 	blob   []byte
@@ -108,6 +116,7 @@ func (s *Segment) Append(recs *[Lanes][]Record, epochs func(pos uint64) (epoch u
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sum, w.sum = w.sum, s.sum
+	s.blocks = min(w.blocks, inlineMost+1)
 	for lane := range s.tail {
 		w.spare[lane] = s.tail[lane].enc
 		s.tail[lane] = w.next[lane]
@@ -120,7 +129,7 @@ func (s *Segment) wrap(err error) error { return fmt.Errorf("segment %s: %w", s.
 // begin goes on from what the file holds.
 func (w *writer) begin(s *Segment) error {
 	w.sum.Runs = append(w.sum.Runs[:0], s.sum.Runs...)
-	w.out, w.done = w.out[:0], w.done[:0]
+	w.out, w.done, w.blocks = w.out[:0], w.done[:0], s.blocks
 	if w.loaded {
 		return nil
 	}
@@ -192,17 +201,23 @@ func (w *writer) fill(c *Codec, lane uint8, recs []Record) {
 func (w *writer) finish(c *Codec, b *builder) {
 	from := len(w.out)
 	w.out = c.appendBlock(w.out, &b.h, b.raw)
-	w.done = append(w.done, span{b.h.lane, b.h.first, from, len(w.out)})
+	w.finished(b.h.lane, b.h.first, from)
 	b.reset(b.h.lane)
+}
+
+// finished notes that the output holds a block from there on.
+func (w *writer) finished(lane uint8, first uint64, from int) {
+	w.done = append(w.done, span{lane, first, from, len(w.out)})
+	w.blocks += pieces(len(w.out) - from)
 }
 
 // close finishes the largest open blocks until the rest fits.
 func (w *writer) close(s *Segment) {
-	limit := rootRoom(len(w.sumEnc))
-	if s.limit > 0 {
-		limit = min(limit, s.limit)
-	}
 	for {
+		limit := rootRoom(len(w.sumEnc), w.blocks)
+		if s.limit > 0 {
+			limit = min(limit, s.limit)
+		}
 		total, most := 0, 0
 		for lane := range w.next {
 			if w.next[lane].h.count == 0 {
@@ -218,7 +233,7 @@ func (w *writer) close(s *Segment) {
 		}
 		t, from := &w.next[most], len(w.out)
 		w.out = append(w.out, t.enc...)
-		w.done = append(w.done, span{uint8(most), t.h.first, from, len(w.out)})
+		w.finished(uint8(most), t.h.first, from)
 		*t = tail{enc: t.enc[:0]}
 		if cap(t.enc) > keepBytes {
 			t.enc = nil

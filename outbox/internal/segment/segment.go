@@ -67,6 +67,7 @@ type Segment struct {
 
 	appending sync.Mutex
 	w         writer
+	blocks    int // how large bucket q is, up to where bbolt gives it a page of its own
 }
 
 // tail is the open block of a lane as the file holds it.
@@ -143,6 +144,11 @@ func (s *Segment) load() error {
 			return err
 		}
 		s.tail = tails
+		s.blocks = pageHeader
+		c := tx.Bucket([]byte(bucketBlocks)).Cursor()
+		for k, v := c.First(); k != nil && s.blocks <= inlineMost; k, v = c.Next() {
+			s.blocks += elementLen + len(k) + len(v)
+		}
 		return nil
 	})
 }

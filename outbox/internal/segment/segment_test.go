@@ -102,3 +102,45 @@ func TestExists(t *testing.T) {
 		t.Errorf("create of something: %v", err)
 	}
 }
+
+// TestSmallCommits counts pages: what only adds to the open blocks changes the root page, the free list and a meta page, at any size
+// of the summary and while the finished blocks are few.
+func TestSmallCommits(t *testing.T) {
+	many := new([segment.Lanes][]segment.Record)
+	for i := range uint64(2000) {
+		many[1] = append(many[1], segment.Record{Pos: i + 1, Body: bytes.Repeat([]byte("same "), 20)})
+	}
+	tests := []struct {
+		name  string
+		first *[segment.Lanes][]segment.Record
+		runs  uint64
+	}{
+		{"new", new([segment.Lanes][]segment.Record), 1},
+		{"few finished blocks", many, 1},
+		{"many runs", many, 20},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, f := create(t, quickDir(t), nil), newFeed()
+			add(t, s, tt.first)
+			for run := range tt.runs {
+				f.run = run + 1
+				add(t, s, f.batch(1))
+			}
+			const commits = 1000
+			more := 0
+			for range commits {
+				written, err := s.Append(f.batch(1), epoch)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if written > 3*4096 {
+					more++
+				}
+			}
+			if more > commits/50 {
+				t.Errorf("%d of %d commits wrote more than three pages", more, commits)
+			}
+		})
+	}
+}
