@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
 	"iotagent/outbox/internal/boltfile"
@@ -244,51 +243,3 @@ func (w *writer) close(s *Segment) {
 
 // worst is how much the file can grow by: every piece in a page of half its size, pages of q's branches, and those that change always.
 func (w *writer) worst() int64 { return 9*int64(len(w.out))/4 + 16*boltfile.PageSize }
-
-// commit writes what was built.
-func (w *writer) commit(tx *bbolt.Tx) error {
-	q := tx.Bucket([]byte(bucketBlocks))
-	q.FillPercent = 1 // keys of a lane rise
-	var key [keyLen]byte
-	for _, d := range w.done {
-		k := blockKey(d.lane, d.first)
-		copy(key[:], k[:])
-		for i := 0; d.from < d.to; i++ {
-			n := min(pieceLen, d.to-d.from)
-			binary.BigEndian.PutUint16(key[blockKeyLen:], uint16(i))
-			if err := q.Put(key[:], w.out[d.from:d.from+n]); err != nil {
-				return err
-			}
-			d.from += n
-		}
-	}
-	if err := tx.Bucket([]byte(bucketSummary)).Put([]byte(keySummary), w.sumEnc); err != nil {
-		return err
-	}
-	return w.commitTails(tx)
-}
-
-func (w *writer) commitTails(tx *bbolt.Tx) error {
-	w.blob = w.blob[:0]
-	for lane := range w.next {
-		if t := &w.next[lane]; t.h.count > 0 {
-			k := blockKey(uint8(lane), t.h.first)
-			w.blob = append(append(w.blob, k[:]...), t.enc...)
-		}
-	}
-	rest := w.blob
-	for _, name := range tailBuckets() {
-		b, n := tx.Bucket([]byte(name)), min(tailPiece, len(rest))
-		var err error
-		if n > 0 {
-			err = b.Put([]byte(keyTail), rest[:n])
-		} else {
-			err = b.Delete([]byte(keyTail))
-		}
-		if err != nil {
-			return err
-		}
-		rest = rest[n:]
-	}
-	return nil
-}
