@@ -6,12 +6,11 @@ import (
 	"time"
 )
 
-// What was acknowledged may be handed out again when the cut came before the acknowledgements were written: a commit takes 1 000 of them, or
-// what came in 1 s, and while it is being written there may be as many more and the batch of the drainer. The second one of the two seconds is for a
-// slow machine. A program is to work again within 5 s of its start; without KVM the machine is at least ten times slower than this one, and may
-// take three times as long.
+// What was acknowledged may be handed out again when the cut came before the acknowledgements were written: 1 000 of them, with the batch of the
+// drainer on top, or what came in 1 s. The second one of the two seconds is for a slow machine. A program is to work again within 5 s of its
+// start; without KVM the machine is at least ten times slower than this one, and may take three times as long.
 const (
-	mayRepeat    = 2*1000 + 100
+	mayRepeat    = 1000 + 100
 	mayRepeatFor = 2000 // milliseconds
 	readyKVM     = 5000
 	readyTCG     = 3 * readyKVM

@@ -101,11 +101,7 @@ func describe(e *outbox.Entry) string {
 }
 
 func check(ctx context.Context, p *port, q *outbox.Outbox) error {
-	a, ok := any(q).(outbox.Admin)
-	if !ok {
-		return nil
-	}
-	r, err := a.Check(ctx)
+	r, err := q.Check(ctx)
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
