@@ -27,6 +27,7 @@ type seg struct {
 	tick      uint64           // when it was used last
 	disk      int64            // bytes it takes on the disk
 	reserved  int64            // bytes the file system has set aside
+	stranger  bool             // no catalog named it
 	inherited bool             // it took appends in an earlier life
 	sick      error            // damage that a read met: the writer repairs it
 	busy      bool             // being thinned: nothing of it is handed out

@@ -47,6 +47,7 @@ func (o *Outbox) commitControlLocked() error {
 // plan is what a commit of control.db takes along, to be published or taken back.
 type plan struct {
 	marking                                 []*group
+	marked                                  [lanes]bool
 	acks                                    int
 	rejects                                 []*rejection
 	gaps                                    map[*gapEntry]Gap
@@ -60,7 +61,7 @@ func (o *Outbox) wishLocked() (*wish, *plan) {
 		acks: o.acks, rejects: slices.Clone(o.rejects), marker: o.markerDue, touch: o.touchDue, gapsChanged: o.gapsChanged,
 		segsChanged: o.segsChanged, gaps: map[*gapEntry]Gap{}, dead: o.deadLocked(), touched: map[*seg][lanes]bool{},
 	}
-	p.marking, o.marking = o.marking, nil
+	p.marking, p.marked, o.marking = o.marking, o.marker, nil
 	o.markerDue, o.touchDue, o.gapsChanged, o.segsChanged = false, false, false, false
 	w := &wish{state: o.stateLocked(p.dead), unearth: slices.Clone(o.unearth)}
 	for _, r := range p.rejects {
@@ -92,9 +93,9 @@ func (o *Outbox) wishLocked() (*wish, *plan) {
 
 // stateLocked is the summary as it will be without the segments that go.
 func (o *Outbox) stateLocked(dead []*seg) []byte {
-	st := state{deadDropped: o.deadDropped + o.trimmed}
+	st := state{deadDropped: o.deadDropped + o.trimmed, order: o.order}
 	if !o.clean {
-		st.epoch, st.lanes, st.maxLoss = o.epoch, o.marker.lanes, o.opt.MaxLoss
+		st.epoch, st.lanes, st.maxLoss = o.epoch, o.marker, o.opt.MaxLoss
 		if st.lanes == [lanes]bool{} {
 			st.epoch, st.maxLoss = 0, 0
 		}
@@ -174,6 +175,7 @@ func (o *Outbox) committedLocked(p *plan) {
 		o.lane[i].done = o.lane[i].done.before(o.lane[i].head())
 	}
 	o.markerOld = o.markerOld || p.marker
+	o.marked = p.marked
 	for _, g := range p.marking {
 		g.one()
 	}
@@ -208,11 +210,12 @@ func (o *Outbox) unlinkLocked() error {
 	return nil
 }
 
+// removeIfThere looks first: a read-only file system refuses even what would change nothing.
 func removeIfThere(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return nil
+	return os.Remove(path)
 }
 
 // reopenControlLocked opens control.db anew after a commit failed. What is in memory is right, whatever the file says; the next commit

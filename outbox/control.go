@@ -119,9 +119,10 @@ func sameValues(a, b map[string][]byte) bool {
 	return maps.EqualFunc(a, b, bytes.Equal)
 }
 
-// commit makes the file hold what is wished, in one transaction. After an error nobody knows what it holds: open it anew and wish again.
+// commit makes the file hold what is wished, in one transaction; took notes that it does. After an error nobody knows what it holds: open
+// it anew and wish again.
 func (c *control) commit(w *wish) (written uint64, err error) {
-	written, err = c.f.Update(func(tx *bbolt.Tx) error {
+	return c.f.Update(func(tx *bbolt.Tx) error {
 		if err := tx.Bucket([]byte(bucketState)).Put([]byte(keyState), w.state); err != nil {
 			return err
 		}
@@ -148,11 +149,6 @@ func (c *control) commit(w *wish) (written uint64, err error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return 0, err
-	}
-	c.took(w)
-	return written, nil
 }
 
 // replace writes only the differences.

@@ -84,14 +84,14 @@ func (o *Outbox) publishLocked(s *seg, batch []*staged) {
 	for _, m := range batch {
 		l := &o.lane[m.lane]
 		l.flushed = max(l.flushed, m.place)
-		if m.gone { // acknowledged, refused or dropped while it was being written
-			o.ackedLocked(1)
-			continue
-		}
 		if m.flight {
 			if x := l.win.find(m.place); x != nil {
 				x.onDisk, x.st = true, nil
 			}
+		}
+		if m.gone { // acknowledged, refused or dropped while it was being written
+			o.ackedLocked(1)
+			continue
 		}
 		o.unstageLocked(m)
 		m.written = true

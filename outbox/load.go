@@ -34,8 +34,21 @@ type loader struct {
 	opt *Options
 	seg *segment.Options
 	d   disk
-	// lost says that there was no control file to go by.
-	lost bool
+	// lost says that there was no control file to go by; looking, that nothing can be written.
+	lost, looking bool
+}
+
+// look is load where nothing can be written; nil when that does not work either.
+func (l *loader) look() *disk {
+	opt := *l.opt
+	opt.ReadOnly = true
+	r := &loader{dir: l.dir, opt: &opt, seg: l.seg, looking: true}
+	d, err := r.load()
+	if err != nil {
+		opt.Logger.Debug("outbox cannot be read either", "dir", l.dir, "error", err)
+		return nil
+	}
+	return d
 }
 
 // load reads what is there; an absent or empty directory is an empty outbox. Damage is repaired, unless the outbox is opened for reading
@@ -139,10 +152,8 @@ func (l *loader) findSegments() error {
 	}
 	there := map[string]int64{}
 	known := map[uint64]bool{}
-	most := uint64(0)
 	for _, s := range l.d.segs {
 		known[s.order] = true
-		most = max(most, s.order)
 	}
 	for _, n := range names {
 		order, gen, ok := parseSegName(n.Name())
@@ -154,8 +165,10 @@ func (l *loader) findSegments() error {
 			continue // it went meanwhile, which only happens while looking at one in use
 		}
 		there[n.Name()] = allocated(info)
-		if !known[order] && (order > most || l.lost || l.d.recount) && !l.leftover(order, gen, names) {
-			l.d.segs = append(l.d.segs, &seg{order: order, gen: gen, active: true, inherited: true})
+		// A file that the catalog does not know was being made, or comes from a later time than control.db, or control.db is damaged. One
+		// that is older than the newest it ever knew was given up.
+		if !known[order] && (order > l.d.st.order || l.lost || l.d.recount) && !l.leftover(order, gen, names) {
+			l.d.segs = append(l.d.segs, &seg{order: order, gen: gen, active: true, inherited: true, stranger: true})
 		}
 	}
 	slices.SortFunc(l.d.segs, func(a, b *seg) int { return compare(a.order, b.order) })
@@ -218,7 +231,7 @@ func (l *loader) openActive() error {
 			continue
 		}
 		s.inherited = true
-		last := i == len(l.d.segs)-1
+		last := i == len(l.d.segs)-1 && !l.looking
 		err := l.openSegment(s, last && !l.opt.ReadOnly)
 		if isDamage(err) && l.opt.ReadOnly {
 			s.sick, err = err, nil // the catalog says what it held at least
@@ -230,6 +243,7 @@ func (l *loader) openActive() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name(), err)
 		}
+		l.d.recount = l.d.recount || s.stranger && len(s.runs) > 0
 		if !last || s.file == nil {
 			s.active = false
 			s.touched = [lanes]bool{true, true, true}
@@ -256,20 +270,24 @@ func (l *loader) openSegment(s *seg, writable bool) (err error) {
 // mend replaces a damaged file that took appends.
 func (l *loader) mend(i int, cause error) error {
 	s := l.d.segs[i]
-	l.opt.Logger.Error("outbox file is damaged: what can be read is salvaged, the file is set aside", "dir", l.dir, "file", s.name())
 	by := &seg{order: s.order, gen: s.gen + 1, active: true, inherited: true}
 	v := l.salvager(s)
 	losses, err := v.salvage(s, by)
 	if err != nil {
 		return err
 	}
+	l.d.stray = append(l.d.stray, s.name())
+	if s.stranger && v.kept == 0 && len(v.runs) == 0 { // it was being made when the process died, and held nothing yet
+		l.d.segs[i] = by
+		return nil
+	}
+	l.opt.Logger.Error("outbox file is damaged: what can be read is salvaged, the file is set aside", "dir", l.dir, "file", s.name(), "error", cause)
 	if err := keepAside(filepath.Join(l.dir, s.name()), l.opt.Now()); err != nil {
 		return err
 	}
 	l.opt.Logger.Error("outbox file was repaired", "dir", l.dir, "file", by.name(), "kept", v.kept, "gaps", len(losses))
 	l.d.segs[i], l.d.recount = by, true
 	l.d.losses = append(l.d.losses, losses...)
-	l.d.stray = append(l.d.stray, s.name())
 	f := FileReport{Name: s.name(), Bytes: s.disk, Messages: v.kept, Problem: cause.Error(), Repaired: true, AtMost: !v.sure}
 	for _, x := range losses {
 		f.Lost += x.gap.Messages

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"iotagent/internal/backoff"
 	"iotagent/outbox/internal/boltfile"
 	"iotagent/outbox/internal/segment"
@@ -58,8 +60,9 @@ type Outbox struct {
 	trimmed     uint64   // letters that the commit under way throws away for want of room
 	deadDropped uint64
 
-	marker  struct{ lanes [lanes]bool }
-	marking []*group // puts that wait until control.db holds the marker
+	marker  [lanes]bool // where messages may be in memory only
+	marked  [lanes]bool // of these, what control.db says
+	marking []*group    // puts that wait until it does
 	// markerDue, touchDue, gapsChanged and segsChanged say what control.db does not know yet; markerOld that it holds a marker.
 	markerDue, markerOld, touchDue, gapsChanged, segsChanged bool
 	clean                                                    bool // everything is written, and the end is to be noted
@@ -128,11 +131,12 @@ func Open(dir string, options *Options) (*Outbox, error) {
 	return o, nil
 }
 
+// closeLock lets the directory go at once: a child that is being forked may hold the descriptor for a moment longer.
 func closeLock(lock *os.File) error {
 	if lock == nil {
 		return nil
 	}
-	return lock.Close()
+	return errors.Join(unix.Flock(int(lock.Fd()), unix.LOCK_UN), lock.Close())
 }
 
 // newEpoch draws a number that was never used and is not 0, which stands for unknown.
@@ -152,20 +156,23 @@ func (o *Outbox) controlPath() string { return filepath.Join(o.dir, controlName)
 func (o *Outbox) loadLocked() error {
 	l := &loader{dir: o.dir, opt: &o.opt, seg: &o.segOpt}
 	var d *disk
-	if err := o.io(func() (err error) {
+	err := o.io(func() (err error) {
 		d, err = l.load()
+		if errors.Is(err, unix.EROFS) && !o.opt.ReadOnly {
+			d = l.look() // the backlog can be sent all the same
+		}
 		return err
-	}); err != nil {
-		return err
+	})
+	if d != nil {
+		o.adoptLocked(d)
 	}
-	o.adoptLocked(d)
-	return nil
+	return err
 }
 
 func (o *Outbox) adoptLocked(d *disk) {
 	o.loaded, o.control, o.segs = true, d.control, d.segs
 	o.mended, o.controlSick = append(o.mended, d.mended...), d.sick
-	o.deadDropped = d.st.deadDropped
+	o.deadDropped, o.order = d.st.deadDropped, d.st.order
 	for _, s := range o.segs {
 		o.order = max(o.order, s.order)
 		for _, r := range s.runs {

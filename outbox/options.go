@@ -96,7 +96,7 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 }
 
 // segBytes is when a segment takes no more: a sixteenth of the quota, which goes and comes by segments, at most 4 MiB.
-func (o *Options) segBytes() int64 { return min(max(o.MaxBytes/16, 64<<10), 4<<20) }
+func (o *Options) segBytes() int64 { return min(max(o.MaxBytes/16, 128<<10), 4<<20) }
 
 // commitBytes bounds the bodies of one commit; more wait for the next one.
 func (o *Options) commitBytes() int64 { return min(o.segBytes(), 2<<20) }

@@ -116,8 +116,8 @@ func (o *Outbox) takeInLocked(ms []Message, size int64) ([]ID, *group) {
 			g.left++
 			s.group = g
 			o.urgent++
-		} else if !o.marker.lanes[m.Lane] {
-			o.marker.lanes[m.Lane], o.markerDue, mark = true, true, true
+		} else if !o.marked[m.Lane] {
+			o.marker[m.Lane], o.markerDue, mark = true, true, true
 		}
 		l.staged.push(s)
 		l.queued.add(tally{1, uint64(len(s.body)), uint64(s.readings)})

@@ -15,6 +15,7 @@ type state struct {
 	maxLoss time.Duration
 
 	deadDropped uint64
+	order       uint64 // of the newest segment there ever was
 	lane        [lanes]laneState
 }
 
@@ -50,7 +51,7 @@ func (s *state) encode() []byte {
 			mask |= 1 << i
 		}
 	}
-	b := appendNumbers(nil, s.epoch, mask, uint64(s.maxLoss), s.deadDropped)
+	b := appendNumbers(nil, s.epoch, mask, uint64(s.maxLoss), s.deadDropped, s.order)
 	for i := range s.lane {
 		l := &s.lane[i]
 		b = appendNumbers(b, l.head, l.removed.messages, l.removed.bytes, l.removed.readings, uint64(len(l.done)))
@@ -70,7 +71,7 @@ func decodeState(b []byte) (s state, err error) {
 	s.epoch = r.next()
 	mask := r.next()
 	s.maxLoss = time.Duration(r.next()) //nolint:gosec // as it was encoded
-	s.deadDropped = r.next()
+	s.deadDropped, s.order = r.next(), r.next()
 	for i := range s.lane {
 		l := &s.lane[i]
 		s.lanes[i] = mask&(1<<i) != 0

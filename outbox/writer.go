@@ -228,10 +228,10 @@ func (o *Outbox) answerLocked(err error) {
 
 // cleanLocked takes the unclean-stop marker away: everything is on disk.
 func (o *Outbox) cleanLocked() error {
-	if o.opt.ReadOnly || o.control == nil || o.marker.lanes == [lanes]bool{} && !o.markerOld {
+	if o.opt.ReadOnly || o.control == nil || o.marker == [lanes]bool{} && !o.markerOld {
 		return nil
 	}
-	o.marker.lanes, o.clean = [lanes]bool{}, true
+	o.marker, o.clean = [lanes]bool{}, true
 	return o.commitControlLocked()
 }
 
