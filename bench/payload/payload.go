@@ -97,12 +97,12 @@ func (m *Maker) appendReadings(b []byte, at time.Time) []byte {
 	return append(m.appendProbe(append(b, ','), i, at), ']')
 }
 
-// appendAir writes a reading in the steps that a BME280 has: a hundredth of a degree, 1/256 Pa, 1/1024 %.
+// appendAir writes a reading in the steps that the bme280 driver gives: a hundredth of a degree, a tenth of a Pa, a thousandth of a percent.
 func (m *Maker) appendAir(b []byte, i int, at time.Time) []byte {
 	s := &m.air[i]
 	s.celsius = step(s.celsius+m.rand.NormFloat64()*0.01, 100)
-	s.pascals = step(s.pascals+m.rand.NormFloat64()*0.3, 256)
-	s.humidity = step(s.humidity+m.rand.NormFloat64()*0.02, 1024)
+	s.pascals = step(s.pascals+m.rand.NormFloat64()*0.3, 10)
+	s.humidity = step(s.humidity+m.rand.NormFloat64()*0.02, 1000)
 	b = appendHead(b, "air-", i, at)
 	b = appendNumber(b, "temperature_celsius", s.celsius)
 	b = appendNumber(b, "pressure_pascals", s.pascals)

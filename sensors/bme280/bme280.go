@@ -3,6 +3,7 @@ package bme280
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/bits"
 	"time"
 
@@ -201,7 +202,8 @@ func (d *device) ensureSetUp(ctx context.Context) error {
 }
 
 // decode turns one burst into samples. What lies outside the chip's range is an error: the datasheet's formulas
-// would clamp it silently or give nonsense.
+// would clamp it silently or give nonsense. What they give beyond the chip's resolution (0.18 Pa and 0.008 %, sections 1.2 and 1.3) is noise that would
+// cost bytes in every message, and is rounded away.
 func (d *device) decode(data []byte) ([]sensors.Sample, error) {
 	r, err := parseRaw(data)
 	if err != nil {
@@ -216,13 +218,13 @@ func (d *device) decode(data []byte) ([]sensors.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	pascals := float64(p256) / 256
+	pascals := math.Round(float64(p256)/256*10) / 10
 	if pascals < 30000 || pascals > 110000 {
 		return nil, fmt.Errorf("pressure %.0f Pa is outside the chip's range of 30000..110000", pascals)
 	}
 	samples := []sensors.Sample{{Name: "temperature_celsius", Value: celsius}, {Name: "pressure_pascals", Value: pascals}}
 	if d.humid {
-		samples = append(samples, sensors.Sample{Name: "humidity_percent", Value: float64(d.calib.humidity(r.h, fine)) / 1024})
+		samples = append(samples, sensors.Sample{Name: "humidity_percent", Value: math.Round(float64(d.calib.humidity(r.h, fine))/1024*1000) / 1000})
 	}
 	return samples, nil
 }

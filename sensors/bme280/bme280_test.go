@@ -230,12 +230,12 @@ func TestValues(t *testing.T) {
 	}{
 		{idBME280, "bme280@i2c1:0x76", []sensors.Sample{
 			{Name: "temperature_celsius", Value: 25.08},
-			{Name: "pressure_pascals", Value: 25767233. / 256},
-			{Name: "humidity_percent", Value: 21277. / 1024},
+			{Name: "pressure_pascals", Value: 100653.3},
+			{Name: "humidity_percent", Value: 20.778},
 		}},
 		{idBMP280, "bmp280@i2c1:0x76 (no humidity)", []sensors.Sample{
 			{Name: "temperature_celsius", Value: 25.08},
-			{Name: "pressure_pascals", Value: 25767233. / 256},
+			{Name: "pressure_pascals", Value: 100653.3},
 		}},
 	}
 	for _, tt := range tests {

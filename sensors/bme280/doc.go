@@ -8,8 +8,8 @@
 // # Units
 //
 //   - temperature_celsius: °C, resolution 0.01, range −40..85
-//   - pressure_pascals: Pa, resolution 1/256, range 30000..110000, not reduced to sea level
-//   - humidity_percent: relative humidity, resolution 1/1024, range 0..100; a BMP280 has none
+//   - pressure_pascals: Pa, resolution 0.1 (the chip's is 0.18), range 30000..110000, not reduced to sea level
+//   - humidity_percent: relative humidity, resolution 0.001 (the chip's is 0.008), range 0..100; a BMP280 has none
 //
 // # Timing
 //
