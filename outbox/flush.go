@@ -16,6 +16,7 @@ func (o *Outbox) flushLocked() error {
 		}
 		s = o.activeLocked()
 	}
+	o.reserveLocked(s)
 	recs, batch := o.planLocked()
 	if len(batch) == 0 {
 		return nil
@@ -32,7 +33,6 @@ func (o *Outbox) flushLocked() error {
 	case err == nil:
 		o.publishLocked(s, batch)
 		o.tookLocked(started, written)
-		o.reserveLocked(s)
 		return nil
 	case errors.Is(err, segment.ErrFull):
 		return o.rollLocked() // the next round writes to the new one
@@ -145,21 +145,22 @@ func (o *Outbox) retireLocked(s *seg) {
 	}
 }
 
-// reserveLocked has the file system set space aside for a segment that grows: a file that grows by itself costs more writes. The first
-// pages are not worth it.
+// reserveLocked has the file system set space aside for a segment that grows: growing by itself costs it more writes, as does
+// anything that changes how large the file is. A short outage is not worth it.
 func (o *Outbox) reserveLocked(s *seg) {
+	step := min(reserveStep, o.segBytes/4)
 	used := s.file.Used()
-	if used < s.reserved-4*pageSize || used < firstReserve || o.diskLocked()+used > o.targetLocked() {
+	if used < firstReserve || used+step/4 < s.reserved || o.diskLocked()+step > o.targetLocked() {
 		return
 	}
-	s.reserved = min(2*used, o.segBytes+o.segBytes/8)
-	_ = o.io(func() error { return s.file.Reserve(s.reserved) }) // without it the file grows as it goes
+	s.reserved = used + step
+	_ = o.io(func() error { return s.file.Reserve(step) }) // without it the file grows as it goes
 	s.disk = s.file.DiskBytes()
 }
 
 const (
-	firstReserve = 64 << 10
-	pageSize     = 4096
+	firstReserve int64 = 64 << 10
+	reserveStep  int64 = 256 << 10
 )
 
 // closeSegLocked lets a segment's file go. Nobody reads it meanwhile: reads hold the lock.

@@ -108,7 +108,7 @@ func Open(dir string, options *Options) (*Outbox, error) {
 		retry: backoff.Backoff{Floor: retryFloor, Cap: retryCap},
 	}
 	o.segBytes, o.commitBytes = opt.segBytes(), opt.commitBytes()
-	o.segOpt = segment.Options{Codec: segment.NewCodec(), TailBytes: opt.tailBytes(), OpenFile: opt.OpenFile}
+	o.segOpt = segment.Options{Codec: segment.NewCodec(), OpenFile: opt.OpenFile}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	err = o.loadLocked()

@@ -100,12 +100,3 @@ func (o *Options) segBytes() int64 { return min(max(o.MaxBytes/16, 128<<10), 4<<
 
 // commitBytes bounds the bodies of one commit; more wait for the next one.
 func (o *Options) commitBytes() int64 { return min(o.segBytes(), 2<<20) }
-
-// tailBytes is how much of the newest messages stays in one page of its own, to be written again with the next commit. Frequent commits
-// are cheapest while it fits into the page that changes anyway.
-func (o *Options) tailBytes() int {
-	if o.MaxLoss < 3*time.Second {
-		return 760
-	}
-	return 3700
-}
