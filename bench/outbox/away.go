@@ -39,7 +39,9 @@ type away struct {
 	Span     time.Duration `json:"span_ns"`
 	Real     bool          `json:"real_time"`
 	Messages int           `json:"messages"`
-	Commits  uint64        `json:"commits"`
+	// Commits and OwnBytes are what the store itself counted while it filled: what is more on the device is the file system's.
+	Commits  uint64 `json:"commits"`
+	OwnBytes uint64 `json:"own_bytes"`
 	// FillBytes and DrainBytes reached the device; Acks is how many commits the drain took.
 	FillBytes  int64 `json:"fill_bytes"`
 	DrainBytes int64 `json:"drain_bytes"`
@@ -63,8 +65,8 @@ type flashStore interface {
 	Commit(ctx context.Context) error
 	// Take hands out and acks up to n messages with one durable commit.
 	Take(ctx context.Context, n int) (int, error)
-	// Commits is how many there were.
-	Commits() uint64
+	// Counted is how many commits there were, and what they wrote.
+	Counted() (commits, bytes uint64)
 	Close() error
 }
 
@@ -86,7 +88,7 @@ func measureAway(ctx context.Context, v *device.Volume, s scenario) (a away, err
 	if err := run.fill(ctx); err != nil {
 		return a, err
 	}
-	commits := run.queue.Commits()
+	commits, own := run.queue.Counted()
 	filled, err := written(v)
 	if err != nil {
 		return a, err
@@ -99,7 +101,7 @@ func measureAway(ctx context.Context, v *device.Volume, s scenario) (a away, err
 	drained, err := written(v)
 	return away{
 		Store: s.store, Payload: s.payload, Interval: s.interval, Span: s.span, Real: s.real,
-		Messages: run.messages, Commits: commits, FillBytes: filled - before, DrainBytes: drained - filled,
+		Messages: run.messages, Commits: commits, OwnBytes: own, FillBytes: filled - before, DrainBytes: drained - filled,
 	}, err
 }
 

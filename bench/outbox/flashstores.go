@@ -52,8 +52,12 @@ func (f *flashOutbox) Take(ctx context.Context, n int) (int, error) {
 	return store.Drain(ctx, f.q, n)
 }
 
-func (f *flashOutbox) Commits() uint64 { return f.q.Stats().Commits }
-func (f *flashOutbox) Close() error    { return f.q.Close() }
+func (f *flashOutbox) Counted() (commits, bytes uint64) {
+	st := f.q.Stats()
+	return st.Commits, st.WrittenBytes
+}
+
+func (f *flashOutbox) Close() error { return f.q.Close() }
 
 // flashLog is the least that any store could write: a file of zeros, already allocated, into which each commit puts one block,
 // and a file for the position. It cannot give space back, knows no lanes and finds no message.
@@ -149,7 +153,7 @@ func (f *flashLog) Take(_ context.Context, n int) (int, error) {
 	return n, unix.Fdatasync(int(f.head.Fd()))
 }
 
-func (f *flashLog) Commits() uint64 { return f.commits }
+func (f *flashLog) Counted() (commits, bytes uint64) { return f.commits, uint64(f.end) }
 
 func (f *flashLog) Close() error {
 	var errs []error

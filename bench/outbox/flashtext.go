@@ -23,8 +23,8 @@ func flashText(f *flashFigures) string {
 	p("%s, on %s. Bytes are %s (4 KiB blocks, noatime, data=ordered).",
 		f.Time.Format("2006-01-02"), f.Machine, f.Device)
 	p("**Hub away** for %v, ten messages a second in three lanes (1, 90 and 9 of 100), then drained with 1 000 acks in a commit: device bytes of a message. "+
-		"The log is the least that is possible: a file of zeros, one block and one fdatasync for each commit. Time is compressed: %v between commits, "+
-		"the journal committed every %v and inodes written every %v of simulated time.", f.Span, pause, journalEvery, inodesEvery)
+		"The log is the least that is possible: a file of zeros, one block and one fdatasync for each commit. Its own are the pages of a commit by the outbox's count; "+
+		"what is more is the file system's. Time is compressed: %v between commits, the journal committed every %v and inodes written every %v of simulated time.", f.Span, pause, journalEvery, inodesEvery)
 	p("%s", awayTable(f))
 	p("**Control**: the same without the drain, %v, compressed and in real time, where the outbox and the kernel go by their own timers.", f.Control[0].Span)
 	p("%s", controlTable(f))
@@ -36,7 +36,7 @@ func flashText(f *flashFigures) string {
 }
 
 func awayTable(f *flashFigures) string {
-	t := report.Table{Head: []string{"bodies, max_loss", "outbox", "of it puts", "acks", "budget", "met", "log, zstd", "log, raw", "outbox ÷ log, zstd", "commits", "B a commit"}}
+	t := report.Table{Head: []string{"bodies, max_loss", "outbox", "of it puts", "acks", "budget", "met", "log, zstd", "log, raw", "outbox ÷ log, zstd", "commits", "B a commit", "its own"}}
 	for _, kind := range []payload.Kind{payload.Readings, payload.Random} {
 		for _, interval := range intervals() {
 			by := map[string]away{}
@@ -52,7 +52,7 @@ func awayTable(f *flashFigures) string {
 			t.Add(fmt.Sprintf("%s, %v", kind, interval), report.Number(ours.PerMessage()), report.Number(ours.Fill()),
 				report.Number(ours.PerMessage()-ours.Fill()), limit, met, report.Number(packed.PerMessage()), rawText,
 				"× "+report.Number(ours.PerMessage()/packed.PerMessage()), report.Count(int64(ours.Commits)),
-				report.Count(ours.FillBytes/max(1, int64(ours.Commits))))
+				report.Count(ours.FillBytes/max(1, int64(ours.Commits))), report.Count(int64(ours.OwnBytes/max(1, ours.Commits))))
 		}
 	}
 	return t.String()
