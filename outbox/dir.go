@@ -106,7 +106,9 @@ func setAside(dir string) []string {
 // dying card is not filled by them.
 func keepAside(path string, now time.Time) error {
 	name := path + corruptMark + now.UTC().Format("20060102T150405.000000000Z")
-	if err := os.Link(path, name); err != nil {
+	if err := os.Link(path, name); errors.Is(err, fs.ErrNotExist) {
+		return nil // removed by somebody: nothing to keep
+	} else if err != nil {
 		return err
 	}
 	old := setAside(filepath.Dir(path))

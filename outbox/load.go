@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"iotagent/outbox/internal/boltfile"
 	"iotagent/outbox/internal/segment"
 )
 
@@ -86,6 +87,10 @@ func (l *loader) openControl() (err error) {
 		return err
 	}
 	l.d.control, err = openControl(path, l.opt)
+	if l.opt.ReadOnly && errors.Is(err, fs.ErrNotExist) { // nothing was ever written into it
+		l.lost = true
+		return nil
+	}
 	if !isDamage(err) {
 		return err
 	}
@@ -103,7 +108,7 @@ func (l *loader) openControl() (err error) {
 	w := &wish{state: old.state, gaps: old.gaps, segs: old.segs}
 	if w.state == nil {
 		w.state = (&state{}).encode()
-		l.d.losses = append(l.d.losses, loss{gap: Gap{Lane: Normal, AtMost: true, Reason: reasonDamage}})
+		l.d.losses = append(l.d.losses, nobodyKnows())
 	}
 	l.d.recount = true
 	l.d.control, err = renewControl(l.dir, l.opt, w)
@@ -120,7 +125,7 @@ func (l *loader) decode() (err error) {
 		l.lost = true
 	} else if l.d.st, err = decodeState(c.state); err != nil {
 		l.lost, l.d.recount = true, true
-		l.d.losses = append(l.d.losses, loss{gap: Gap{Lane: Normal, AtMost: true, Reason: reasonDamage}})
+		l.d.losses = append(l.d.losses, nobodyKnows())
 	}
 	for _, k := range slices.Sorted(maps.Keys(c.gaps)) {
 		if g, err := decodeGap([]byte(k), c.gaps[k]); err == nil {
@@ -243,6 +248,9 @@ func (l *loader) openActive() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name(), err)
 		}
+		if l.lost && len(s.runs) > 0 && len(l.d.losses) == 0 {
+			l.d.losses = append(l.d.losses, nobodyKnows()) // before a segment takes anything the state is written
+		}
 		l.d.recount = l.d.recount || s.stranger && len(s.runs) > 0
 		if !last || s.file == nil {
 			s.active = false
@@ -261,10 +269,22 @@ func (l *loader) openSegment(s *seg, writable bool) (err error) {
 	}
 	if err != nil {
 		s.file = nil
-		return err
+		return emptied(s, err)
 	}
-	s.summarize(s.file.Summary().Runs)
+	now := s.file.Summary().Runs
+	if len(s.runs) > 0 && len(now) == 0 {
+		return errors.Join(emptied(s, fs.ErrNotExist), s.close())
+	}
+	s.summarize(now)
 	return nil
+}
+
+// emptied says that a file which the catalog says holds something, and which does not, is damaged.
+func emptied(s *seg, err error) error {
+	if errors.Is(err, fs.ErrNotExist) && len(s.runs) > 0 {
+		return boltfile.Damaged("it was emptied or removed: %w", err)
+	}
+	return err
 }
 
 // mend replaces a damaged file that took appends.

@@ -1,9 +1,11 @@
 package outbox
 
+import "slices"
+
 // mendSegmentsLocked deals with segments that could not be read.
 func (o *Outbox) mendSegmentsLocked() error {
-	for _, s := range o.segs {
-		if s.sick == nil {
+	for _, s := range slices.Clone(o.segs) {
+		if s.sick == nil || !o.holdsLocked(s) {
 			continue
 		}
 		if !isDamage(s.sick) { // the disk's trouble: once it can be opened again, all is well

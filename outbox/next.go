@@ -184,7 +184,7 @@ func (o *Outbox) openLocked(s *seg) error {
 	}
 	f, err := segment.OpenReadOnly(o.segPath(s), &o.segOpt)
 	if err != nil {
-		return err
+		return emptied(s, err)
 	}
 	s.file = f
 	var open int
@@ -198,7 +198,7 @@ func (o *Outbox) openLocked(s *seg) error {
 		}
 	}
 	if open > maxOpen && oldest != nil {
-		oldest.close()
+		_ = oldest.close() // only read from
 	}
 	return nil
 }

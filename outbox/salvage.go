@@ -2,7 +2,9 @@ package outbox
 
 import (
 	"errors"
+	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"iotagent/outbox/internal/segment"
 )
@@ -26,7 +28,7 @@ type salvager struct {
 	epoch func() uint64 // a new epoch, for messages of which nobody knows theirs
 
 	found   [lanes]spans
-	latest  [lanes]uint64 // the first place of the last run that is known of
+	latest  [lanes]uint64 // the last place that is known of
 	counts  map[runKey]tally
 	pending [segment.Lanes][]segment.Record
 	size    int64
@@ -54,6 +56,9 @@ func (s *salvager) salvage(old, by *seg) (losses []loss, err error) {
 		return nil, err
 	}
 	_, _, err = segment.Salvage(from, s.seg, s.keep)
+	if errors.Is(err, fs.ErrNotExist) { // removed by somebody: then all is lost
+		err = nil
+	}
 	if err = errors.Join(err, s.flush()); err == nil {
 		by.summarize(s.out.Summary().Runs)
 		err = s.out.Trim()
@@ -68,14 +73,11 @@ func (s *salvager) salvage(old, by *seg) (losses []loss, err error) {
 // learn reads the summary and the epochs.
 func (s *salvager) learn(path string) error {
 	sum, epochs, err := segment.Salvage(path, s.seg, func(uint8, segment.Record) error { return nil })
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	for i := range s.runs { // as the catalog knows them
-		s.know(&s.runs[i])
-	}
 	if sum != nil && !s.sure {
-		s.runs, s.sure = sum.Runs, !sum.Stale
+		s.runs, s.sure = newest(s.runs, sum.Runs), !sum.Stale
 	}
 	for i := range s.runs {
 		s.know(&s.runs[i])
@@ -86,11 +88,25 @@ func (s *salvager) learn(path string) error {
 	return nil
 }
 
+// newest joins what two sources know of the runs of a file that only grew.
+func newest(a, b []segment.Run) []segment.Run {
+	out := slices.Clone(a)
+	for _, r := range b {
+		at := slices.IndexFunc(out, func(x segment.Run) bool { return x.Lane == r.Lane && runOf(x.First) == runOf(r.First) })
+		if at < 0 {
+			out = append(out, r)
+		} else if r.Count > out[at].Count {
+			out[at] = r
+		}
+	}
+	return out
+}
+
 // know takes over what is known of a run that may be lost.
 func (s *salvager) know(r *segment.Run) {
 	s.epochs[runOf(r.First)] = r.Epoch
 	if r.Lane < lanes {
-		s.latest[r.Lane] = max(s.latest[r.Lane], r.First)
+		s.latest[r.Lane] = max(s.latest[r.Lane], r.Last)
 	}
 }
 
@@ -140,33 +156,48 @@ func (s *salvager) flush() error {
 // losses compares what was found with what the segment held.
 func (s *salvager) losses() (out []loss) {
 	if len(s.runs) == 0 || !s.sure {
+		s.reach()
 		out = append(out, s.unknown()...)
 	}
 	for i := range s.runs {
-		if r := &s.runs[i]; r.Count > 0 && r.Lane < lanes {
+		if r := &s.runs[i]; r.Lane < lanes {
 			out = append(out, s.missing(r)...)
 		}
 	}
 	return out
 }
 
+// reach makes the runs hold what was found at least.
+func (s *salvager) reach() {
+	for lane := range uint8(lanes) {
+		for _, x := range s.found[lane] {
+			s.runs = newest(s.runs, []segment.Run{{Lane: lane, Epoch: s.epochs[runOf(x.from)], First: x.from, Last: x.to}})
+			at := slices.IndexFunc(s.runs, func(r segment.Run) bool { return r.Lane == lane && runOf(r.First) == runOf(x.from) })
+			s.runs[at].Last = max(s.runs[at].Last, x.to)
+		}
+	}
+}
+
 // unknown declares that nobody knows what else the file held, in each lane that it is known to have held anything of.
 func (s *salvager) unknown() (out []loss) {
 	for i := range s.found {
-		place, from := s.latest[i], uint64(1)
-		if n := len(s.found[i]); n > 0 && s.found[i][n-1].to >= place {
-			place = s.found[i][n-1].to
-			from = seqOf(place) + 1
+		place := s.latest[i]
+		if n := len(s.found[i]); n > 0 {
+			place = max(place, s.found[i][n-1].to)
 		}
 		if place != 0 {
-			out = append(out, loss{place, Gap{Epoch: s.epochs[runOf(place)], Lane: Lane(i), From: from, AtMost: true, Reason: reasonDamage}})
+			g := Gap{Epoch: s.epochs[runOf(place)], Lane: Lane(i), From: seqOf(place) + 1, AtMost: true, Reason: reasonDamage}
+			out = append(out, loss{place, g})
 		}
 	}
 	if len(out) == 0 {
-		out = append(out, loss{gap: Gap{Lane: Normal, AtMost: true, Reason: reasonDamage}})
+		out = append(out, nobodyKnows())
 	}
 	return out
 }
+
+// nobodyKnows is the loss of what cannot be told.
+func nobodyKnows() loss { return loss{gap: Gap{Lane: Normal, AtMost: true, Reason: reasonDamage}} }
 
 // maxHoles bounds the gaps of one run; more are declared as one.
 const maxHoles = 8
@@ -178,11 +209,18 @@ func (s *salvager) missing(r *segment.Run) []loss {
 	lost := r.Count - min(r.Count, got.messages)
 	readings := r.Readings - min(r.Readings, got.readings)
 	holes := s.holes(lane, max(r.First, s.head[lane]), r.Last)
-	if lost == 0 || len(holes) == 0 {
+	width := uint64(0)
+	for _, h := range holes {
+		width += h.to - h.from + 1
+	}
+	if lost = min(lost, width); !s.sure {
+		lost = width
+	}
+	if lost == 0 {
 		return nil
 	}
 	dense := r.Last-r.First+1 == r.Count
-	all := r.First >= s.head[lane] && !s.done[lane].touches(r.First, r.Last)
+	all := s.sure && r.First >= s.head[lane] && !s.done[lane].touches(r.First, r.Last)
 	if !dense || len(holes) > maxHoles {
 		g := Gap{From: seqOf(holes[0].from), To: seqOf(holes[len(holes)-1].to), Messages: lost, Readings: readings, AtMost: !all}
 		return []loss{s.loss(r, g, holes[len(holes)-1].to)}

@@ -15,13 +15,13 @@ import (
 // out of it.
 type stock struct {
 	files   map[string][]byte
-	bodies  map[outbox.ID]string    // everything ever put
-	order   map[outbox.ID]int       // of the puts
-	queued  map[outbox.ID]bool      // not acknowledged, refused or purged
-	gaps    map[outbox.ID]string    // that wait
-	letters map[string]string       // body and reason
-	active  string                  // the file that takes appends
-	opt     func() *outbox.Options  // to open it
+	bodies  map[outbox.ID]string   // everything ever put
+	order   map[outbox.ID]int      // of the puts
+	queued  map[outbox.ID]bool     // not acknowledged, refused or purged
+	gaps    map[outbox.ID]string   // that wait
+	letters map[string]string      // body and reason
+	active  string                 // the file that takes appends
+	opt     func() *outbox.Options // to open it
 }
 
 const stockLoss = time.Hour
@@ -43,8 +43,10 @@ func newStock(t *testing.T) *stock {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tmp := quickDir(t)
+	copyDir(t, dir, tmp) // without what is reserved
 	for _, n := range names {
-		b, err := os.ReadFile(filepath.Join(dir, n.Name()))
+		b, err := os.ReadFile(filepath.Join(tmp, n.Name()))
 		if err != nil {
 			t.Fatal(err)
 		}

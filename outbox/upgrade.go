@@ -145,7 +145,7 @@ func (u *upgrader) run() error {
 		return err
 	}
 	if u.bad > 0 {
-		u.l.d.losses = append(u.l.d.losses, loss{gap: Gap{Lane: Normal, AtMost: true, Reason: reasonDamage}})
+		u.l.d.losses = append(u.l.d.losses, nobodyKnows())
 	}
 	return u.commit()
 }

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"go.etcd.io/bbolt"
 
@@ -9,20 +10,54 @@ import (
 )
 
 // Read returns the records of the lane's block that holds a place, or of the first block after it, in order; nil when there is none.
-// The bodies share a buffer made for this call. A block that cannot be read is a Damage error.
+// The bodies share a buffer made for this call. A block that cannot be read, or that the summary knows and the file does not, is a Damage
+// error.
 func (s *Segment) Read(lane uint8, pos uint64) ([]Record, error) {
 	if lane >= Lanes {
 		return nil, nil
 	}
+	recs, within, err := s.read(lane, pos)
+	switch {
+	case err != nil || !within || len(recs) > 0 && recs[0].Pos-recs[0].Span <= pos:
+		return recs, err
+	case len(recs) == 0:
+		return nil, s.wrap(boltfile.Damaged("lane %d has nothing from %d on", lane, pos))
+	}
+	return recs, s.sound() // a hole; bbolt may also have lost its way in a bad page
+}
+
+// sound looks through the structure of the file, once.
+func (s *Segment) sound() error {
+	s.appending.Lock()
+	defer s.appending.Unlock()
+	if s.checked {
+		return nil
+	}
+	fd := s.f.Descriptor()
+	info, err := fd.Stat()
+	if err == nil {
+		err = boltfile.Verify(fd, info.Size())
+	}
+	if err != nil {
+		return s.wrap(err)
+	}
+	s.checked = true
+	return nil
+}
+
+// read is Read without doubts; within says that the place lies between the first and the last of a run.
+func (s *Segment) read(lane uint8, pos uint64) (recs []Record, within bool, err error) {
 	// Held until the end: a block that moves from the tails to the bucket is in one of them for all who look.
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	within = slices.ContainsFunc(s.sum.Runs, func(r Run) bool { return r.Lane == lane && r.First <= pos && pos <= r.Last })
 	t := &s.tail[lane]
 	if t.h.count > 0 && pos >= t.h.first {
 		if pos > t.h.last {
-			return nil, nil
+			return nil, within, nil
 		}
-		return s.decode(lane, t.h.first, t.enc)
+		recs, err = s.decode(lane, t.h.first, t.enc)
+		return recs, within, err
 	}
 	buf, ok := s.codec.scratch.Get().(*[]byte)
 	if !ok {
@@ -32,13 +67,13 @@ func (s *Segment) Read(lane uint8, pos uint64) ([]Record, error) {
 	first, err := s.find(lane, pos, buf)
 	switch {
 	case err != nil:
-		return nil, s.wrap(err)
+		return nil, within, s.wrap(err)
 	case len(*buf) > 0:
-		return s.decode(lane, first, *buf)
+		recs, err = s.decode(lane, first, *buf)
 	case t.h.count > 0:
-		return s.decode(lane, t.h.first, t.enc)
+		recs, err = s.decode(lane, t.h.first, t.enc)
 	}
-	return nil, nil
+	return recs, within, err
 }
 
 func (s *Segment) decode(lane uint8, first uint64, b []byte) ([]Record, error) {

@@ -67,7 +67,8 @@ type Segment struct {
 
 	appending sync.Mutex
 	w         writer
-	blocks    int // how large bucket q is, up to where bbolt gives it a page of its own
+	checked   bool // the structure was looked through
+	blocks    int  // how large bucket q is, up to where bbolt gives it a page of its own
 }
 
 // tail is the open block of a lane as the file holds it.
