@@ -114,7 +114,7 @@ func (o *Outbox) stateLocked(dead []*seg) []byte {
 // deadLocked lists the segments of which nothing is left. The active one stays while it is small.
 func (o *Outbox) deadLocked() (dead []*seg) {
 	for _, s := range o.segs {
-		if s.active && (s.file == nil || s.file.Used() <= firstReserve) || s.sick != nil || s.busy || !o.emptyLocked(s) {
+		if s.active && (s.file == nil || s.file.Used() <= smallActive) || s.sick != nil || s.busy || !o.emptyLocked(s) {
 			continue
 		}
 		dead = append(dead, s)

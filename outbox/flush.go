@@ -146,11 +146,11 @@ func (o *Outbox) retireLocked(s *seg) {
 }
 
 // reserveLocked has the file system set space aside for a segment that grows: growing by itself costs it more writes, as does
-// anything that changes how large the file is. A short outage is not worth it.
+// anything that changes how large the file is.
 func (o *Outbox) reserveLocked(s *seg) {
 	step := min(reserveStep, o.segBytes/4)
 	used := s.file.Used()
-	if used < firstReserve || used+step/4 < s.reserved || o.diskLocked()+step > o.targetLocked() {
+	if used+step/4 < s.reserved || o.diskLocked()+step > o.targetLocked() {
 		return
 	}
 	s.reserved = used + step
@@ -159,8 +159,8 @@ func (o *Outbox) reserveLocked(s *seg) {
 }
 
 const (
-	firstReserve int64 = 64 << 10
-	reserveStep  int64 = 256 << 10
+	smallActive int64 = 64 << 10 // an active segment that holds nothing stays while it is not larger
+	reserveStep int64 = 256 << 10
 )
 
 // closeSegLocked lets a segment's file go. Nobody reads it meanwhile: reads hold the lock.

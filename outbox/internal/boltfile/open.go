@@ -64,7 +64,7 @@ func Open(path string, o *Options) (*File, error) {
 	err := f.guard(func() (err error) {
 		f.db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 			Timeout: lockWait, PageSize: PageSize, FreelistType: bbolt.FreelistMapType, InitialMmapSize: o.MapBytes,
-			MaxSize: o.MaxBytes, ReadOnly: o.ReadOnly, PreLoadFreelist: true, NoStatistics: true, OpenFile: opener.open,
+			MaxSize: o.MaxBytes, ReadOnly: o.ReadOnly, NoFreelistSync: true, NoStatistics: true, OpenFile: opener.open,
 		})
 		return err
 	})
@@ -175,10 +175,12 @@ func unfinished(fd *os.File, size int64) (bool, error) {
 	return true, nil
 }
 
-// checkContents walks the file without its inner leaves and finds buckets and format.
+// checkContents walks the file and finds buckets and format. For reading, the inner leaves are left out: what is wrong there is met when it
+// is read. For writing, bbolt walks every page itself to find the free ones, in a goroutine whose panic nobody could catch: so every page is
+// looked at first. That is the price of not writing the list of free pages with each commit, which would cost one page more.
 func (o *opener) checkContents(fd *os.File, size int64) error {
 	var format []byte
-	w := &walker{sparse: true, names: make(map[string]bool), bad: func(err error) error { return err }}
+	w := &walker{sparse: o.ReadOnly, names: make(map[string]bool), bad: func(err error) error { return err }}
 	w.leaf = func(bucket string, k, v []byte) error {
 		if bucket == BucketMeta && string(k) == KeyFormat {
 			format = v

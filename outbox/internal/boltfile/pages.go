@@ -145,6 +145,9 @@ func (pg *page) element(at int) (e element, ok bool) {
 	return e, true
 }
 
+// noFreelist stands for the page of a list that was not written: all pages that no tree leads to are free.
+const noFreelist = ^uint64(0)
+
 // freelist returns the free pages, having made sure that bbolt will not hand out pages that do not exist.
 func (p *pages) freelist() (free []uint64, overflow uint32, err error) {
 	pg, err := p.page(p.meta.freelist)

@@ -101,6 +101,9 @@ func (w *walker) verify(r io.ReaderAt, size int64) error {
 	if err := w.newest(r, size); err != nil {
 		return err
 	}
+	if w.p.meta.freelist == noFreelist {
+		return w.tree("", w.p.meta.root, span{}, 0)
+	}
 	free, overflow, err := w.p.freelist()
 	if err != nil {
 		return err
