@@ -2,8 +2,7 @@ package outbox
 
 import (
 	"context"
-	"errors"
-	"io/fs"
+	"os"
 	"slices"
 
 	"iotagent/outbox/internal/boltfile"
@@ -94,17 +93,18 @@ func (o *Outbox) checkSegment(ctx context.Context, s *seg, repair bool) (f FileR
 	} else {
 		problem = segment.VerifyFile(path)
 	}
-	if err != nil || errors.Is(problem, fs.ErrNotExist) { // drained meanwhile
+	if err != nil {
 		return f, false, err
 	}
 	err = o.still(ctx, func() error {
-		return o.reportLocked(s, &f, problem, repair)
+		there = o.holdsLocked(s) // or drained meanwhile
+		return o.reportLocked(s, &f, emptied(s, problem), repair)
 	})
-	return f, true, err
+	return f, there, err
 }
 
 func (o *Outbox) verifyOpenLocked(s *seg) error {
-	if s.file == nil {
+	if _, err := os.Stat(o.segPath(s)); s.file == nil || err != nil { // removed under us
 		return segment.VerifyFile(o.segPath(s))
 	}
 	return s.file.Verify()
@@ -115,9 +115,11 @@ func (o *Outbox) reportLocked(s *seg, f *FileReport, problem error, repair bool)
 	if !o.holdsLocked(s) {
 		return nil
 	}
+	sick, some := s.sick, o.sick
 	for i := range o.lane {
 		f.Messages += o.liveLocked(s, Lane(i)).messages
 	}
+	s.sick, o.sick = sick, some // looking mends nothing
 	if problem == nil {
 		return nil
 	}

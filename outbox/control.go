@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -202,6 +203,9 @@ func (c *control) close() error {
 // salvageControl reads what can be read of a damaged control.db. What it does not find is missing from the result.
 func salvageControl(path string, o *Options) (*control, error) {
 	f, err := o.OpenFile(path, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) { // removed by somebody
+		return &control{}, nil
+	}
 	if err != nil {
 		return nil, err
 	}

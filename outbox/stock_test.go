@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -182,4 +183,12 @@ func (s *stock) with(t *testing.T, name string, b []byte) string {
 		}
 	}
 	return dir
+}
+
+// plus is the stock with one message more at the end.
+func (s *stock) plus(id outbox.ID, body string) *stock {
+	c := *s
+	c.bodies, c.order, c.queued = maps.Clone(s.bodies), maps.Clone(s.order), maps.Clone(s.queued)
+	c.order[id], c.bodies[id], c.queued[id] = len(s.bodies), body, true
+	return &c
 }
