@@ -145,7 +145,11 @@ func (u *upgrader) run() error {
 		return err
 	}
 	if u.bad > 0 {
-		u.l.d.losses = append(u.l.d.losses, nobodyKnows())
+		g := &gapEntry{id: ID{Epoch: newEpoch(), Lane: Normal, Seq: 1}, place: u.last, gap: nobodyKnows().gap, put: u.l.opt.Now().UnixMilli()}
+		u.gaps[string(g.key())] = g.encode()
+		if err := keepAside(u.old.Name(), u.l.opt.Now()); err != nil {
+			return err
+		}
 	}
 	return u.commit()
 }
@@ -195,6 +199,8 @@ func (u *upgrader) take(bucket string, k, v []byte) error {
 	case "dead":
 		if d, ok := decodeOldDead(v); ok && len(k) == 8 {
 			u.letters = append(u.letters, letter{binary.BigEndian.Uint64(k), d.encode()})
+		} else {
+			u.bad++
 		}
 	}
 	return nil
