@@ -56,7 +56,7 @@ func decodeDead(v []byte) (d DeadLetter, err error) {
 	d.Readings = int(min(r.next(), 1<<31-1))
 	d.At, d.Put = time.UnixMilli(r.signed()).UTC(), time.UnixMilli(r.signed()).UTC()
 	reason, gap := r.next(), r.next()
-	if r.bad || d.ID.Lane >= lanes || reason > maxReason || reason+gap > uint64(len(r.rest)) {
+	if r.bad || d.ID.Lane >= lanes || reason > min(maxReason, uint64(len(r.rest))) || gap > uint64(len(r.rest))-reason {
 		return DeadLetter{}, fmt.Errorf("dead letter: %w", errSeal)
 	}
 	d.Reason = string(r.rest[:reason])

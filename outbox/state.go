@@ -78,7 +78,12 @@ func decodeState(b []byte) (s state, err error) {
 		r.into(&l.head, &l.removed.messages, &l.removed.bytes, &l.removed.readings)
 		for range r.count(2) {
 			from := r.next()
-			l.done = append(l.done, span{from, from + r.next()})
+			x := span{from, from + r.next()}
+			if n := len(l.done); x.to < x.from || n > 0 && x.from <= l.done[n-1].to {
+				r.bad = true
+				break
+			}
+			l.done = append(l.done, x)
 		}
 	}
 	if r.bad || len(r.rest) > 0 {
