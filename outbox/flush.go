@@ -75,7 +75,9 @@ func (o *Outbox) publishLocked(s *seg, batch []*staged) {
 	before, runs := s.lane, len(s.runs)
 	s.summarize(s.file.Summary().Runs)
 	s.disk = s.file.DiskBytes()
-	o.segsChanged = o.segsChanged || len(s.runs) != runs // whatever happens to the file, its epochs stay known
+	if len(s.runs) != runs && s.inherited { // whatever happens to the file, its epochs stay known
+		o.segsChanged = true
+	}
 	for i := range o.lane {
 		t := s.lane[i].tally
 		t.sub(before[i].tally)
@@ -122,6 +124,9 @@ func (o *Outbox) rollLocked() error {
 	}
 	o.order++
 	s := &seg{order: o.order, active: true}
+	for i := range o.lane { // with the runs that it will hold, so that its epochs are known whatever happens to it
+		s.runs = append(s.runs, segment.Run{Lane: uint8(i), Epoch: o.epoch, First: placeOf(o.run, 0), Last: placeOf(o.run, 0)}) //nolint:gosec // three lanes
+	}
 	err := o.io(func() (err error) {
 		s.file, err = segment.Create(o.segPath(s), &o.segOpt)
 		return err
@@ -148,8 +153,11 @@ func (o *Outbox) retireLocked(s *seg) {
 // reserveLocked has the file system set space aside for a segment that grows: growing by itself costs it more writes, as does
 // anything that changes how large the file is.
 func (o *Outbox) reserveLocked(s *seg) {
-	step := min(reserveStep, o.segBytes/4)
 	used := s.file.Used()
+	step := min(reserveStep, o.segBytes/4)
+	if s.reserved == 0 {
+		step = min(2*smallActive, o.segBytes/4) // a short outage needs no more
+	}
 	if used+step/4 < s.reserved || o.diskLocked()+step > o.targetLocked() {
 		return
 	}

@@ -231,6 +231,7 @@ func (l *loader) salvager(s *seg) *salvager {
 
 // openActive asks the files that took appends what they hold. Only the last one takes more.
 func (l *loader) openActive() error {
+	var unmade []*seg
 	for i, s := range l.d.segs {
 		if !s.active {
 			continue
@@ -238,6 +239,10 @@ func (l *loader) openActive() error {
 		s.inherited = true
 		last := i == len(l.d.segs)-1 && !l.looking
 		err := l.openSegment(s, last && !l.opt.ReadOnly)
+		if l.opt.ReadOnly && errors.Is(err, fs.ErrNotExist) { // it was being made
+			unmade = append(unmade, s)
+			continue
+		}
 		if isDamage(err) && l.opt.ReadOnly {
 			s.sick, err = err, nil // the catalog says what it held at least
 		}
@@ -257,6 +262,7 @@ func (l *loader) openActive() error {
 			s.touched = [lanes]bool{true, true, true}
 		}
 	}
+	l.d.segs = slices.DeleteFunc(l.d.segs, func(s *seg) bool { return slices.Contains(unmade, s) })
 	return nil
 }
 

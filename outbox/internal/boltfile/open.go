@@ -150,18 +150,19 @@ func flock(fd *os.File, how int) error {
 	}
 }
 
-// unfinished reports whether the file holds nothing yet: the power went while it was made. Before the first commit it is no
-// larger than bbolt's first pages, and those are either not on the disk or name no commit.
+// unfinished reports whether the file holds nothing yet: the power went while it was made. Until the first commit of the caller's own is
+// done, which is transaction 2 and makes the buckets, its pages are either not on the disk or name no commit, however far bbolt has
+// grown it.
 func unfinished(fd *os.File, size int64) (bool, error) {
-	if size > initBytes {
-		return false, nil
-	}
 	metas, err := readMetas(fd)
 	if err != nil {
 		return false, err
 	}
 	if len(metas) > 0 {
-		return metas[0].tx <= 1 && size == initBytes, nil
+		return metas[0].tx <= 1, nil
+	}
+	if size > initBytes {
+		return false, nil
 	}
 	b := make([]byte, size)
 	if _, err := fd.ReadAt(b, 0); err != nil && size > 0 {

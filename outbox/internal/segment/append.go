@@ -187,11 +187,11 @@ func (w *writer) fill(c *Codec, lane uint8, recs []Record) {
 		b.add(&recs[i])
 	}
 	w.next[lane] = tail{enc: w.spare[lane][:0]}
-	if len(b.raw) > blockRaw { // one huge record
+	if b.size > blockRaw { // one huge record
 		w.finish(c, b)
 	}
 	if b.h.count > 0 {
-		w.next[lane].enc = c.appendBlock(w.spare[lane][:0], &b.h, b.raw)
+		w.next[lane].enc = c.appendBlock(w.spare[lane][:0], &b.h, b.raw())
 		w.next[lane].h = b.h
 	}
 }
@@ -199,7 +199,7 @@ func (w *writer) fill(c *Codec, lane uint8, recs []Record) {
 // finish encodes an open block as a finished one.
 func (w *writer) finish(c *Codec, b *builder) {
 	from := len(w.out)
-	w.out = c.appendBlock(w.out, &b.h, b.raw)
+	w.out = c.appendBlock(w.out, &b.h, b.raw())
 	w.finished(b.h.lane, b.h.first, from)
 	b.reset(b.h.lane)
 }

@@ -41,7 +41,7 @@ const (
 	codecZstd = 1
 
 	// blockRaw is how long the raw form of a block of several records may be.
-	blockRaw = 64 << 10
+	blockRaw = 128 << 10
 )
 
 func blockKey(lane uint8, first uint64) (k [blockKeyLen]byte) {
@@ -147,32 +147,64 @@ func (c *Codec) decode(lane uint8, first uint64, b []byte) ([]Record, error) {
 	return decodeRecords(&h, raw)
 }
 
-// builder is a block being filled: the raw form of the records and what the header will say.
+// builder is a block being filled: the columns of its raw form, and what the header will say.
 type builder struct {
 	h       header
-	raw     []byte
+	cols    [columns][]byte
+	size    int
 	lastPut int64
+	joined  []byte
 }
 
 func (b *builder) reset(lane uint8) {
-	b.h, b.raw = header{lane: lane}, b.raw[:0]
-	if cap(b.raw) > 2*blockRaw { // after one huge record
-		b.raw = nil
+	b.h, b.size = header{lane: lane}, 0
+	for i := range b.cols {
+		b.cols[i] = b.cols[i][:0]
+	}
+	if cap(b.cols[colBody]) > 2*blockRaw { // after one huge record
+		b.cols[colBody], b.joined = nil, nil
 	}
 }
 
 func (b *builder) fits(r *Record) bool {
-	return b.h.count == 0 || len(b.raw)+maxRecordHead+len(r.Body) <= blockRaw
+	return b.h.count == 0 || b.size+maxRecordHead+len(r.Body) <= blockRaw
 }
 
 func (b *builder) add(r *Record) {
 	if b.h.count == 0 {
 		b.h.first, b.h.last, b.h.put, b.lastPut = r.Pos, r.Pos, r.Put, r.Put
 	}
-	b.raw = appendRecord(b.raw, r, b.h.last, b.lastPut)
+	flags := uint64(r.Flags) << 1
+	if r.Span > 0 {
+		flags |= 1
+		b.number(colSpan, r.Span)
+	}
+	b.number(colPlace, r.Pos-b.h.last)
+	b.number(colFlags, flags)
+	d := r.Put - b.lastPut
+	b.number(colPut, uint64(d)<<1^uint64(d>>63))
+	b.number(colReadings, uint64(r.Readings))
+	b.number(colLength, uint64(len(r.Body)))
+	b.cols[colBody] = append(b.cols[colBody], r.Body...)
+	b.size += len(r.Body)
 	b.h.count++
 	b.h.readings += uint64(r.Readings)
 	b.h.last, b.lastPut = r.Pos, r.Put
+}
+
+func (b *builder) number(col int, n uint64) {
+	was := len(b.cols[col])
+	b.cols[col] = binary.AppendUvarint(b.cols[col], n)
+	b.size += len(b.cols[col]) - was
+}
+
+// raw joins the columns. It is valid until the next call.
+func (b *builder) raw() []byte {
+	b.joined = b.joined[:0]
+	for _, c := range b.cols {
+		b.joined = append(b.joined, c...)
+	}
+	return b.joined
 }
 
 // load takes up a block that was written, to go on with it.
@@ -185,6 +217,9 @@ func (b *builder) load(c *Codec, h *header, enc []byte) error {
 	if err != nil {
 		return err
 	}
-	b.h, b.raw, b.lastPut = *h, raw, recs[len(recs)-1].Put
+	b.reset(h.lane)
+	for i := range recs {
+		b.add(&recs[i])
+	}
 	return nil
 }

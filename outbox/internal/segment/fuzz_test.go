@@ -27,7 +27,7 @@ func encode(c *Codec, lane uint8, recs []Record) (first uint64, b []byte) {
 	for i := range recs {
 		w.add(&recs[i])
 	}
-	return w.h.first, c.appendBlock(nil, &w.h, w.raw)
+	return w.h.first, c.appendBlock(nil, &w.h, w.raw())
 }
 
 // FuzzBlock gives the decoder blocks with a right checksum, so that it gets to see the rest.

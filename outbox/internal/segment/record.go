@@ -22,29 +22,24 @@ const maxRecordHead = 10 + 2 + 10 + 5 + 10 + 5
 // minRecord is the least a record takes.
 const minRecord = 5
 
-// A record in a block: uvarint distance to the place before it (0 for the first), uvarint flags<<1 with the lowest bit set when a
-// span follows, varint distance to the time before it (0 for the first), uvarint readings, uvarint span, uvarint length, body.
-func appendRecord(b []byte, r *Record, pos uint64, put int64) []byte {
-	b = binary.AppendUvarint(b, r.Pos-pos)
-	flags := uint64(r.Flags) << 1
-	if r.Span > 0 {
-		flags |= 1
-	}
-	b = binary.AppendUvarint(b, flags)
-	b = binary.AppendVarint(b, r.Put-put)
-	b = binary.AppendUvarint(b, uint64(r.Readings))
-	if r.Span > 0 {
-		b = binary.AppendUvarint(b, r.Span)
-	}
-	b = binary.AppendUvarint(b, uint64(len(r.Body)))
-	return append(b, r.Body...)
-}
+// The raw form of a block has one column after the other, since what stands in one column resembles itself, and compresses to next to
+// nothing: of each record the distance to the place before it (0 for the first), its flags<<1 with the lowest bit set when a span
+// follows, the distance to the time before it (0 for the first; zigzag), its readings, the span of those that have one, the length of
+// the body; all as uvarints; then the bodies.
+const (
+	colPlace = iota
+	colFlags
+	colPut
+	colReadings
+	colSpan
+	colLength
+	colBody
+	columns
+)
 
-// recordReader takes records off a block's raw form, and remembers whether it was sound so far.
+// recordReader takes numbers off a block's raw form, and remembers whether it was sound so far.
 type recordReader struct {
 	b    []byte
-	pos  uint64
-	put  int64
 	fail bool
 }
 
@@ -67,42 +62,65 @@ func (d *recordReader) varint() int64 {
 	return int64(u>>1) ^ -int64(u&1)
 }
 
-// next decodes a record. Its body is part of the block's raw form.
-func (d *recordReader) next(r *Record) bool {
-	d.pos += d.uvarint()
-	flags := d.uvarint()
-	d.put += d.varint()
-	readings := d.uvarint()
-	span := uint64(0)
-	if flags&1 != 0 {
-		span = d.uvarint()
-		d.fail = d.fail || span == 0
-	}
-	n := d.uvarint()
-	if d.fail || flags > 0x1FF || readings > 1<<32-1 || n > uint64(len(d.b)) {
-		d.fail = true
-		return false
-	}
-	*r = Record{Pos: d.pos, Put: d.put, Flags: byte(flags >> 1), Readings: uint32(readings), Span: span, Body: d.b[:n:n]}
-	d.b = d.b[n:]
-	return true
-}
-
 // decodeRecords returns the records of a block whose raw form is given, once they agree with its header.
 func decodeRecords(h *header, raw []byte) ([]Record, error) {
-	d := recordReader{b: raw, pos: h.first, put: h.put}
-	recs := make([]Record, h.count)
-	readings, last := uint64(0), uint64(0)
-	for i := range recs {
-		r := &recs[i]
-		if !d.next(r) || i > 0 && r.Pos <= last {
-			return nil, boltfile.Damaged("record %d of %d is not sound", i+1, h.count)
+	d := recordReader{b: raw}
+	recs, lengths := make([]Record, h.count), make([]int, h.count)
+	d.numbers(h, recs)
+	total := 0
+	for i := range lengths {
+		n := d.uvarint()
+		if n > uint64(len(raw)) {
+			d.fail = true
+			break
 		}
-		last = r.Pos
-		readings += uint64(r.Readings)
+		lengths[i] = int(n)
+		total += int(n)
 	}
-	if len(d.b) > 0 || last != h.last || recs[0].Pos != h.first || readings != h.readings {
+	if d.fail || total != len(d.b) {
+		return nil, boltfile.Damaged("the records of a block are not sound")
+	}
+	readings := uint64(0)
+	for i, n := range lengths {
+		r := &recs[i]
+		if i > 0 && r.Pos <= recs[i-1].Pos {
+			return nil, boltfile.Damaged("record %d of %d is out of order", i+1, h.count)
+		}
+		readings += uint64(r.Readings)
+		r.Body, d.b = d.b[:n:n], d.b[n:]
+	}
+	if recs[len(recs)-1].Pos != h.last || readings != h.readings {
 		return nil, boltfile.Damaged("records of a block are not those its header names")
 	}
 	return recs, nil
+}
+
+// numbers decodes all columns before the lengths.
+func (d *recordReader) numbers(h *header, recs []Record) {
+	pos, put := h.first, h.put
+	for i := range recs {
+		pos += d.uvarint()
+		recs[i].Pos = pos
+	}
+	d.fail = d.fail || recs[0].Pos != h.first
+	for i := range recs {
+		flags := d.uvarint()
+		d.fail = d.fail || flags > 0x1FF
+		recs[i].Flags, recs[i].Span = byte(flags>>1), flags&1
+	}
+	for i := range recs {
+		put += d.varint()
+		recs[i].Put = put
+	}
+	for i := range recs {
+		n := d.uvarint()
+		d.fail = d.fail || n > 1<<32-1
+		recs[i].Readings = uint32(n)
+	}
+	for i := range recs {
+		if recs[i].Span != 0 {
+			recs[i].Span = d.uvarint()
+			d.fail = d.fail || recs[i].Span == 0
+		}
+	}
 }
