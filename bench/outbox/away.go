@@ -59,6 +59,8 @@ func (a away) String() string {
 
 // flashStore is what the hub's absence is survived with.
 type flashStore interface {
+	// Ready brings the store to where it is while the hub answers.
+	Ready(ctx context.Context) error
 	// Put takes a message; it need not be on the disk before Commit.
 	Put(ctx context.Context, lane outbox.Lane, body []byte) error
 	// Commit writes what was put and is not on the disk yet.
@@ -72,19 +74,20 @@ type flashStore interface {
 
 func measureAway(ctx context.Context, v *device.Volume, s scenario) (a away, err error) {
 	run := &outage{scenario: s, volume: v, at: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}
-	before, err := written(v)
-	if err != nil {
-		return a, err
-	}
 	if run.queue, err = openFlash(v.Dir, s, run.now); err != nil {
 		return a, err
 	}
 	defer func() { err = errors.Join(err, run.queue.Close()) }()
-	if s.store != outboxFlash { // the zeros of a log do not count; all that the outbox makes does
-		if before, err = written(v); err != nil {
-			return a, err
-		}
+	// An outage begins with the store in use: the zeros of a log and what an outbox makes once at its first start do not count, the
+	// segments that it makes for the outage do.
+	if err := run.queue.Ready(ctx); err != nil {
+		return a, err
 	}
+	before, err := written(v)
+	if err != nil {
+		return a, err
+	}
+	oldCommits, oldBytes := run.queue.Counted()
 	if err := run.fill(ctx); err != nil {
 		return a, err
 	}
@@ -101,7 +104,7 @@ func measureAway(ctx context.Context, v *device.Volume, s scenario) (a away, err
 	drained, err := written(v)
 	return away{
 		Store: s.store, Payload: s.payload, Interval: s.interval, Span: s.span, Real: s.real,
-		Messages: run.messages, Commits: commits, OwnBytes: own, FillBytes: filled - before, DrainBytes: drained - filled,
+		Messages: run.messages, Commits: commits - oldCommits, OwnBytes: own - oldBytes, FillBytes: filled - before, DrainBytes: drained - filled,
 	}, err
 }
 
