@@ -92,6 +92,7 @@ func (o *Outbox) publishLocked(s *seg, batch []*staged) {
 			}
 		}
 		if m.gone { // acknowledged, refused or dropped while it was being written
+			l.finish(m.place)
 			o.ackedLocked(1)
 			continue
 		}

@@ -98,11 +98,11 @@ func (o *Outbox) recordLocked(lane Lane) (r *segment.Record, ok bool) {
 			if r.Pos < l.next {
 				continue
 			}
-			x, skip := l.done.find(r.Pos)
-			if !skip {
+			if x, skip := l.done.find(r.Pos); skip {
+				l.next = x.to + 1
+			} else if !l.win.ahead(r.Pos) {
 				return r, true
 			}
-			l.next = x.to + 1
 		}
 		s := o.segAtLocked(lane, l.next)
 		if s == nil {

@@ -42,7 +42,15 @@ func (o *Outbox) doneLocked(lane Lane, s *slot) {
 		s.st = nil
 	}
 	if s.onDisk {
+		l.finish(s.place)
 		o.ackedLocked(1)
+	}
+}
+
+// finish notes what is done behind the cursor: handed out before the disk could be read.
+func (l *lane) finish(place uint64) {
+	if place >= l.next {
+		l.done = l.done.add(span{place, place})
 	}
 }
 

@@ -75,6 +75,12 @@ func (w *window) find(place uint64) *slot {
 	return nil
 }
 
+// ahead says that an entry was handed out before those in front of it: before the disk could be read.
+func (w *window) ahead(place uint64) bool {
+	n := w.len()
+	return n > 0 && w.at(n-1).place >= place && w.find(place) != nil
+}
+
 // settle forgets what is done at the front.
 func (w *window) settle() {
 	for w.len() > 0 && w.at(0).state == done {
