@@ -35,9 +35,9 @@ type staged struct {
 	readings uint32
 	flags    byte
 	body     []byte
-	group    *group
-	flight   bool // handed out; its slot knows the rest
-	gone     bool // acknowledged, refused or dropped
+	group    *group // what waits for its fsync; nil when nobody does
+	flight   bool   // handed out; its slot knows the rest
+	gone     bool   // acknowledged, refused or dropped
 	written  bool
 }
 

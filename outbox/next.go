@@ -63,7 +63,7 @@ func (p *picker) lane(lane Lane) {
 		switch {
 		case r != nil:
 			p.disk(lane, l, r)
-		case st == nil, st.flags&flagDurable != 0 && !st.group.told:
+		case st == nil, st.group != nil && !st.group.told:
 			return
 		default:
 			p.memory(lane, l, st)

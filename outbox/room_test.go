@@ -61,7 +61,7 @@ func (a *account) drain(q outbox.Queue) {
 			a.t.Fatal(err)
 		}
 		es := next(a.t, q, 1000)
-		if len(es) == 0 {
+		if len(es) == 0 && q.Stats().Queued == [3]uint64{} {
 			return
 		}
 		for _, e := range es {

@@ -108,8 +108,10 @@ func (o *Outbox) takeInLocked(ms []Message, size int64) ([]ID, *group) {
 			lane: m.Lane, place: placeOf(o.run, l.seq), put: wall, due: now.Add(o.opt.MaxLoss - m.Age), body: bodies[at:len(bodies):len(bodies)],
 			readings: uint32(min(max(m.Readings, 0), math.MaxInt32)), //nolint:gosec // bounded in the line
 		}
-		if m.Durable || o.opt.MaxLoss <= 0 {
+		if m.Durable {
 			s.flags |= flagDurable
+		}
+		if m.Durable || o.opt.MaxLoss <= 0 {
 			if g == nil {
 				g = &group{done: make(chan struct{})}
 			}
@@ -174,10 +176,8 @@ func (o *Outbox) forgetLocked(s *staged) {
 func (o *Outbox) unstageLocked(s *staged) {
 	o.stagedBytes -= s.size()
 	s.body = nil
-	if s.flags&flagDurable != 0 {
-		o.urgent--
-	}
 	if s.group != nil {
+		o.urgent--
 		s.group.one()
 	}
 }
