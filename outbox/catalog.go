@@ -120,16 +120,16 @@ func decodeSeg(k, v []byte) (*seg, error) {
 		return nil, fmt.Errorf("catalog entry %x: %w", k, errSeal)
 	}
 	r := numbers{rest: body}
-	s := &seg{order: binary.BigEndian.Uint64(k), gen: uint32(r.next())} //nolint:gosec // as it was encoded
+	s := &seg{order: binary.BigEndian.Uint64(k), gen: uint32(r.next())}
 	flags := r.next()
 	s.active = flags&1 != 0
 	for i := range s.touched {
 		s.touched[i] = flags&(2<<i) != 0
 	}
-	s.level = uint8(r.next()) //nolint:gosec // as it was encoded
+	s.level = uint8(r.next())
 	var runs []segment.Run
 	for range r.count(9) {
-		x := segment.Run{Lane: uint8(r.next()), Epoch: r.next(), First: r.next()} //nolint:gosec // checked by summarize
+		x := segment.Run{Lane: uint8(r.next()), Epoch: r.next(), First: r.next()}
 		x.Last = x.First + r.next()
 		r.into(&x.Count, &x.Readings, &x.Bytes)
 		x.Oldest = r.signed()

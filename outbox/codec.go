@@ -11,7 +11,7 @@ import (
 
 var errSeal = errors.New("checksum or version does not fit")
 
-func seal(version byte, body []byte) []byte {
+func seal(version byte, body []byte) []byte { //nolint:unparam // each kind of record has a version of its own
 	b := make([]byte, 4, 5+len(body))
 	b = append(append(b, version), body...)
 	binary.BigEndian.PutUint32(b, checksum(b[4:]))
@@ -19,7 +19,7 @@ func seal(version byte, body []byte) []byte {
 }
 
 // unseal returns the body; it is part of b.
-func unseal(version byte, b []byte) ([]byte, error) {
+func unseal(version byte, b []byte) ([]byte, error) { //nolint:unparam // each kind of record has a version of its own
 	if len(b) < 5 || b[4] != version || binary.BigEndian.Uint32(b) != checksum(b[4:]) {
 		return nil, errSeal
 	}

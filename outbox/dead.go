@@ -52,7 +52,7 @@ func decodeDead(v []byte) (d DeadLetter, err error) {
 		return d, fmt.Errorf("dead letter: %w", err)
 	}
 	r := numbers{rest: body}
-	d.ID = ID{Lane: Lane(r.next()), Epoch: r.next(), Seq: r.next()} //nolint:gosec // checked below
+	d.ID = ID{Lane: Lane(r.next()), Epoch: r.next(), Seq: r.next()}
 	d.Readings = int(min(r.next(), 1<<31-1))
 	d.At, d.Put = time.UnixMilli(r.signed()).UTC(), time.UnixMilli(r.signed()).UTC()
 	reason, gap := r.next(), r.next()

@@ -126,7 +126,7 @@ func (o *Outbox) rollLocked() error {
 	o.order++
 	s := &seg{order: o.order, active: true}
 	for i := range o.lane { // with the runs that it will hold, so that its epochs are known whatever happens to it
-		s.runs = append(s.runs, segment.Run{Lane: uint8(i), Epoch: o.epoch, First: placeOf(o.run, 0), Last: placeOf(o.run, 0)}) //nolint:gosec // three lanes
+		s.runs = append(s.runs, segment.Run{Lane: uint8(i), Epoch: o.epoch, First: placeOf(o.run, 0), Last: placeOf(o.run, 0)})
 	}
 	err := o.io(func() (err error) {
 		s.file, err = segment.Create(o.segPath(s), &o.segOpt)

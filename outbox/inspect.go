@@ -3,10 +3,9 @@ package outbox
 import (
 	"errors"
 	"fmt"
-	"time"
-
 	"os"
 	"path/filepath"
+	"time"
 
 	"iotagent/outbox/internal/boltfile"
 	"iotagent/outbox/internal/segment"

@@ -236,7 +236,7 @@ func (p *picker) disk(lane Lane, l *lane, r *segment.Record) {
 	}
 	run := runOf(r.Pos)
 	p.out = append(p.out, p.o.entry(lane, r, run != p.o.run))
-	l.win.push(slot{place: r.Pos, size: uint32(len(r.Body)), readings: r.Readings, state: flying, onDisk: true}) //nolint:gosec // bounded by MaxMessage
+	l.win.push(slot{place: r.Pos, size: uint32(len(r.Body)), readings: r.Readings, state: flying, onDisk: true})
 	l.next = r.Pos + 1
 	l.used++
 	p.o.flights++
@@ -250,7 +250,7 @@ func (p *picker) memory(lane Lane, l *lane, st *staged) {
 	}
 	p.out = append(p.out, p.o.stagedEntry(lane, st, false))
 	st.flight = true
-	l.win.push(slot{place: st.place, size: uint32(len(st.body)), readings: st.readings, state: flying, st: st}) //nolint:gosec // bounded by MaxMessage
+	l.win.push(slot{place: st.place, size: uint32(len(st.body)), readings: st.readings, state: flying, st: st})
 	l.next = st.place + 1
 	p.o.flights++
 	p.count(len(st.body))

@@ -8,7 +8,7 @@ const seqBits = 40
 
 func placeOf(run uint32, seq uint64) uint64 { return uint64(run)<<seqBits | seq }
 
-func runOf(place uint64) uint32 { return uint32(place >> seqBits) } //nolint:gosec // 24 bits are left
+func runOf(place uint64) uint32 { return uint32(place >> seqBits) }
 
 func seqOf(place uint64) uint64 { return place & (1<<seqBits - 1) }
 

@@ -45,9 +45,9 @@ func lack(dir string, floor int64) int64 {
 	}
 	block := int64(st.Bsize) //nolint:unconvert // 32 bits wide on some machines
 	if floor == 0 {
-		floor = min(defaultMinFree, int64(st.Blocks)*block/20) //nolint:gosec // a file system is smaller than 2^63
+		floor = min(defaultMinFree, int64(st.Blocks)*block/20)
 	}
-	return floor - int64(st.Bavail)*block //nolint:gosec // as above
+	return floor - int64(st.Bavail)*block
 }
 
 const defaultMinFree = 64 << 20
@@ -204,7 +204,7 @@ func (o *Outbox) dropReadLocked(s *seg, lane Lane, from, to uint64, reason strin
 		at = block[len(block)-1].Pos + 1
 	}
 	for _, r := range lost {
-		l.queued.sub(tally{1, uint64(r.Put), uint64(r.Readings)}) //nolint:gosec // a length
+		l.queued.sub(tally{1, uint64(r.Put), uint64(r.Readings)})
 		seq := seqOf(r.Pos)
 		o.dropped(lane, r.Pos, Gap{From: seq - min(r.Span, seq-1), To: seq, Messages: 1, Readings: uint64(r.Readings)}, reason)
 	}

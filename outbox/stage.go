@@ -106,7 +106,7 @@ func (o *Outbox) takeInLocked(ms []Message, size int64) ([]ID, *group) {
 		bodies = append(bodies, m.Body...)
 		*s = staged{
 			lane: m.Lane, place: placeOf(o.run, l.seq), put: wall, due: now.Add(o.opt.MaxLoss - m.Age), body: bodies[at:len(bodies):len(bodies)],
-			readings: uint32(min(max(m.Readings, 0), math.MaxInt32)), //nolint:gosec // bounded in the line
+			readings: uint32(min(max(m.Readings, 0), math.MaxInt32)),
 		}
 		if m.Durable {
 			s.flags |= flagDurable

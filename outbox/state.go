@@ -70,7 +70,7 @@ func decodeState(b []byte) (s state, err error) {
 	r := numbers{rest: body}
 	s.epoch = r.next()
 	mask := r.next()
-	s.maxLoss = time.Duration(r.next()) //nolint:gosec // as it was encoded
+	s.maxLoss = time.Duration(r.next())
 	s.deadDropped, s.order = r.next(), r.next()
 	for i := range s.lane {
 		l := &s.lane[i]

@@ -151,7 +151,7 @@ func (t *thinning) shrink(lane Lane, recs []segment.Record) []segment.Record {
 	for _, x := range thinned {
 		first, last := recs[0], recs[x.Messages-1]
 		if x.Body != nil {
-			last.Body, last.Readings, last.Flags = x.Body, uint32(max(x.Readings, 0)), last.Flags|flagThinned //nolint:gosec // a count
+			last.Body, last.Readings, last.Flags = x.Body, uint32(max(x.Readings, 0)), last.Flags|flagThinned
 			last.Span = last.Pos - first.Pos + first.Span
 			last.Put = first.Put
 		}

@@ -43,7 +43,7 @@ func decodeOld(k, v []byte) (r oldRecord, ok bool) {
 	}
 	return oldRecord{
 		id:    ID{Lane: Lane(k[0]), Epoch: binary.BigEndian.Uint64(v[6:]), Seq: binary.BigEndian.Uint64(v[14:])},
-		flags: v[5], readings: binary.BigEndian.Uint32(v[22:]), put: int64(binary.BigEndian.Uint64(v[26:])), body: v[oldHeader:], //nolint:gosec // as it was encoded
+		flags: v[5], readings: binary.BigEndian.Uint32(v[22:]), put: int64(binary.BigEndian.Uint64(v[26:])), body: v[oldHeader:],
 	}, true
 }
 
@@ -61,7 +61,7 @@ func decodeOldDead(v []byte) (d DeadLetter, ok bool) {
 	}
 	d = DeadLetter{
 		ID: r.id, Readings: int(r.readings), Reason: string(v[oldDeadHeader : oldDeadHeader+n]), Put: time.Unix(0, r.put),
-		At: time.Unix(0, int64(binary.BigEndian.Uint64(v[5:]))), //nolint:gosec // as it was encoded
+		At: time.Unix(0, int64(binary.BigEndian.Uint64(v[5:]))),
 	}
 	if r.flags&oldGap == 0 {
 		d.Body = r.body
@@ -177,7 +177,7 @@ func (u *upgrader) numberRuns() func(string, []byte, []byte) error {
 		order = slices.Insert(order, at, r.id.Epoch)
 		at++
 		for i, e := range order {
-			u.runs[e], u.epochs[uint32(i+1)] = uint32(i+1), e //nolint:gosec // a count of starts
+			u.runs[e], u.epochs[uint32(i+1)] = uint32(i+1), e
 		}
 		return nil
 	}
