@@ -86,17 +86,16 @@ func (o *Outbox) taskLocked(now time.Time, force bool) (task func() error, at ti
 	if o.controlDueLocked(now, force, &at) {
 		return o.commitControlLocked, at
 	}
-	if o.stageDueLocked(now, force, &at) {
-		if o.tightLocked() {
-			return o.makeRoomLocked, at
-		}
+	due := o.stageDueLocked(now, force, &at)
+	tight := o.tightLocked()
+	if due && !tight {
 		return o.flushLocked, at
 	}
-	if o.tightLocked() && o.canMakeRoomLocked() {
-		return o.makeRoomLocked, at
-	}
-	if group := o.thinnableLocked(); group != nil && !o.closing {
+	if group := o.thinnableLocked(); group != nil && !o.closing { // before anything is dropped
 		return func() error { return o.thinLocked(group) }, at
+	}
+	if tight {
+		return o.makeRoomLocked, at
 	}
 	return nil, at
 }
