@@ -157,9 +157,11 @@ type status struct {
 			Lane                     string
 			Queued, Put, Acked, Dead uint64
 		}
-		Degraded string
-		RAMOnly  uint64   `json:"ram_only"`
-		SetAside []string `json:"set_aside"`
+		Degraded     string
+		RAMOnly      uint64 `json:"ram_only"`
+		Commits      uint64
+		WrittenBytes uint64   `json:"written_bytes"`
+		SetAside     []string `json:"set_aside"`
 	}
 	Readings struct {
 		Readings, Messages uint64
