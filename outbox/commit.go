@@ -244,20 +244,26 @@ func (o *Outbox) mendControlLocked() error { return o.rebuildControlLocked(o.con
 func (o *Outbox) rebuildControlLocked(cause error) error {
 	o.opt.Logger.Error("outbox control file is damaged: it is written anew and the old one set aside", "dir", o.dir, "error", cause)
 	old := o.control
+	if old == nil {
+		o.control = new(control) // its letters are not known
+	}
+	o.gapsChanged, o.segsChanged = true, true
+	w, p := o.wishLocked()
 	o.control = nil
 	var c *control
 	err := o.io(func() (err error) {
 		_ = old.close() // nothing of it is trusted
-		c, err = renewControl(o.dir, &o.opt, &wish{state: (&state{}).encode()})
+		c, err = renewControl(o.dir, &o.opt, w)
 		return err
 	})
 	if err != nil {
+		o.unwishLocked(p)
 		return err
 	}
 	o.control, o.controlSick = c, nil
-	o.gapsChanged, o.segsChanged, o.markerDue = true, true, true
+	o.committedLocked(p)
 	o.stats.SetAside = setAside(o.dir)
-	return o.commitControlLocked()
+	return errors.Join(o.unlinkLocked(), o.commitControlLocked())
 }
 
 // renewControl sets control.db aside and makes another one that holds what is wished and the dead letters that can be read.

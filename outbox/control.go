@@ -44,8 +44,9 @@ type control struct {
 	segs    map[string][]byte
 	state   []byte
 	letters []letterSize
-	// salvaged are the letters that were read out of a damaged file.
+	// salvaged are the letters that were read out of a damaged file; torn says that more may have been in it than was read.
 	salvaged map[uint64][]byte
+	torn     bool
 }
 
 // openControl opens or makes the file and reads what is in it. A damage error says that it cannot be trusted.
@@ -204,7 +205,7 @@ func (c *control) close() error {
 func salvageControl(path string, o *Options) (*control, error) {
 	f, err := o.OpenFile(path, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) { // removed by somebody
-		return &control{}, nil
+		return &control{torn: true}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -216,30 +217,35 @@ func salvageControl(path string, o *Options) (*control, error) {
 	}
 	c := &control{gaps: map[string][]byte{}, segs: map[string][]byte{}}
 	dead := map[uint64][]byte{}
-	err = boltfile.Walk(f, info.Size(), func(bucket string, k, v []byte) error {
+	err = boltfile.Walk(f, info.Size(), func(bucket string, k, v []byte) (err error) {
 		switch bucket {
 		case bucketState:
-			if _, err := decodeState(v); err == nil && c.state == nil {
+			if _, err = decodeState(v); err == nil && c.state == nil {
 				c.state = bytes.Clone(v)
 			}
 		case bucketGaps:
-			if _, err := decodeGap(k, v); err == nil {
+			if _, err = decodeGap(k, v); err == nil {
 				c.gaps[string(k)] = bytes.Clone(v)
 			}
 		case bucketSegments:
-			if _, err := decodeSeg(k, v); err == nil {
+			if _, err = decodeSeg(k, v); err == nil {
 				c.segs[string(k)] = bytes.Clone(v)
 			}
 		case bucketDead:
-			if _, err := decodeDead(v); err == nil && len(k) == 8 {
+			if _, err = decodeDead(v); err == nil && len(k) == 8 {
 				dead[binary.BigEndian.Uint64(k)] = bytes.Clone(v)
 			}
 		}
+		c.torn = c.torn || err != nil
 		return nil
-	}, func(error) error { return nil })
+	}, func(error) error {
+		c.torn = true
+		return nil
+	})
 	if err != nil && !boltfile.IsDamage(err) {
 		return nil, err
 	}
+	c.torn = c.torn || err != nil || c.state == nil
 	c.salvaged = dead
 	return c, nil
 }

@@ -24,6 +24,7 @@ type drained struct {
 	last    [3]int
 	gaps    []*outbox.Gap
 	letters map[string]string
+	waited  int  // gaps that were there before
 	control bool // was damaged: it may be as before the stop
 	exact   bool // the catalog knows what was lost
 }
@@ -71,7 +72,9 @@ func (d *drained) take(t *testing.T, e outbox.Entry) {
 		if e.ID.Seq == 0 || g.Lane != e.ID.Lane {
 			t.Errorf("%s of another lane or without a number: %+v", e.ID, g)
 		}
-		if _, ok := d.s.gaps[e.ID]; !ok {
+		if _, ok := d.s.gaps[e.ID]; ok {
+			d.waited++
+		} else {
 			if g.Reason != "damage" && !(d.control && g.Reason == "unclean-stop") {
 				t.Errorf("gap %+v", g)
 			}
@@ -122,6 +125,9 @@ func (d *drained) judge(t *testing.T) (lost uint64) {
 		if lost++; !d.covered(id) {
 			t.Errorf("%s is lost and not declared", id)
 		}
+	}
+	if nobody := slices.ContainsFunc(d.gaps, func(g *outbox.Gap) bool { return g.Epoch == 0 }); d.waited < len(d.s.gaps) && !nobody {
+		t.Errorf("a gap is lost and not declared")
 	}
 	atMost := slices.ContainsFunc(d.gaps, func(g *outbox.Gap) bool { return g.AtMost })
 	if !unknown(d.gaps) && (declared < lost || declared > lost && (!atMost || d.exact)) {

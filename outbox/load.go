@@ -37,6 +37,8 @@ type loader struct {
 	d   disk
 	// lost says that there was no control file to go by; looking, that nothing can be written.
 	lost, looking bool
+	// stale says that control.db may be older than the segments.
+	stale bool
 }
 
 // look is load where nothing can be written; nil when that does not work either.
@@ -108,9 +110,15 @@ func (l *loader) openControl() (err error) {
 	w := &wish{state: old.state, gaps: old.gaps, segs: old.segs}
 	if w.state == nil {
 		w.state = (&state{}).encode()
-		l.d.losses = append(l.d.losses, nobodyKnows())
 	}
-	l.d.recount = true
+	if old.torn { // declared with the same commit
+		g := &gapEntry{id: ID{Epoch: newEpoch(), Lane: Normal, Seq: 1}, gap: nobodyKnows().gap, put: l.opt.Now().UnixMilli()}
+		if w.gaps == nil {
+			w.gaps = map[string][]byte{}
+		}
+		w.gaps[string(g.key())] = g.encode()
+	}
+	l.d.recount, l.stale = true, true
 	l.d.control, err = renewControl(l.dir, l.opt, w)
 	return err
 }
@@ -127,12 +135,17 @@ func (l *loader) decode() (err error) {
 		l.lost, l.d.recount = true, true
 		l.d.losses = append(l.d.losses, nobodyKnows())
 	}
+	unread := false
 	for _, k := range slices.Sorted(maps.Keys(c.gaps)) {
 		if g, err := decodeGap([]byte(k), c.gaps[k]); err == nil {
 			l.d.gaps = append(l.d.gaps, g)
 		} else {
-			l.opt.Logger.Error("outbox: a gap cannot be read and is left out", "dir", l.dir, "error", err)
+			l.opt.Logger.Error("outbox: a gap cannot be read", "dir", l.dir, "error", err)
+			unread = true
 		}
+	}
+	if unread {
+		l.d.losses = append(l.d.losses, nobodyKnows())
 	}
 	for _, k := range slices.Sorted(maps.Keys(c.segs)) {
 		s, err := decodeSeg([]byte(k), c.segs[k])
@@ -222,7 +235,7 @@ func (l *loader) missing(s *seg) {
 }
 
 func (l *loader) salvager(s *seg) *salvager {
-	v := &salvager{dir: l.dir, opt: l.opt, seg: l.seg, runs: s.runs, epoch: newEpoch}
+	v := &salvager{dir: l.dir, opt: l.opt, seg: l.seg, runs: s.runs, epoch: newEpoch, stale: l.stale}
 	for i := range v.head {
 		v.head[i], v.done[i] = l.d.st.lane[i].head, l.d.st.lane[i].done
 	}

@@ -23,6 +23,7 @@ type salvager struct {
 
 	runs  []segment.Run // what it held, as far as is known
 	sure  bool          // runs says it exactly
+	stale bool          // more may be done than head and done say
 	head  [lanes]uint64 // what is done needs no declaring
 	done  [lanes]spans
 	epoch func() uint64 // a new epoch, for messages of which nobody knows theirs
@@ -220,7 +221,7 @@ func (s *salvager) missing(r *segment.Run) []loss {
 		return nil
 	}
 	dense := r.Last-r.First+1 == r.Count
-	all := s.sure && r.First >= s.head[lane] && !s.done[lane].touches(r.First, r.Last)
+	all := s.sure && !s.stale && r.First >= s.head[lane] && !s.done[lane].touches(r.First, r.Last)
 	if !dense || len(holes) > maxHoles {
 		g := Gap{From: seqOf(holes[0].from), To: seqOf(holes[len(holes)-1].to), Messages: lost, Readings: readings, AtMost: !all}
 		return []loss{s.loss(r, g, holes[len(holes)-1].to)}
