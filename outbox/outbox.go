@@ -3,25 +3,36 @@
 //
 // # Promise
 //
-// When Put returns nil, its messages are fsynced: they outlive a kill and a power cut, and Next hands each of them out until Ack or
-// Reject, in every later Open too. First hand-outs within a lane keep the order of the puts. No two messages ever have the same id. Whatever
-// is lost all the same, to the quota or to a damaged file, is declared by a Gap that Next hands out in its place.
+// A message is accepted by the hub, or fsynced in bbolt, within Options.MaxLoss of its oldest reading: Put counts Message.Age, and the
+// commit starts early enough. Until then it is in memory, bounded; what is acked before costs no write. With MaxLoss 0, and for Durable
+// messages always, it is fsynced before Put returns nil and before Next hands it out. Close writes everything. What is fsynced outlives
+// a kill and a power cut, and Next hands it out until Ack or Reject, in every later Open too.
 //
-// A message may be handed out twice: after Release, and after a crash that came before its ack was committed (at most 1 000 acks or
-// 1 s of them).
+// First hand-outs within a lane keep the order of the puts. No two messages ever have the same id, and once a message was handed out its
+// bytes never change. A message may be handed out twice: after Release, and after a crash that came before its ack was committed (at most
+// 1 000 acks or 1 s of them).
+//
+// Whatever is lost all the same, to the quota, to a damaged file, to a full memory while the disk fails or to an unclean stop, is declared
+// by a Gap that Next hands out in its place. After a stop that was not a clean one, each lane in which messages may have been in memory
+// only gets one with the reason "unclean-stop": at most what was put in the last MaxLoss.
 //
 // # A disk that does not work
 //
 // Full, read-only or failing, it never ends the process: messages wait in memory, bounded by Options.MaxRAM, Put says so with
-// ErrNotDurable, Stats.Degraded says why, and the file is closed, reopened and tried again with growing pauses. What waits in memory
+// ErrNotDurable, Stats.Degraded says why, and the files are opened and tried again every few seconds. What waits in memory
 // is handed out meanwhile, durable messages too: an alarm is worth more sent than kept. Where the disk cannot even be read, what is in
-// memory goes first and the backlog when it can be read again.
+// memory goes first and the backlog when it can be read again. A file whose fsync failed takes no more.
 //
 // # Damage
 //
-// The file's structure is checked before bbolt maps it, each record has a checksum, and panics and memory faults inside bbolt are
-// caught. A damaged file is renamed to outbox.db.corrupt-TIME (the newest three are kept), what is whole in it is copied to a new one,
+// The structure of a file is checked before bbolt maps it, each record has a checksum, and panics and memory faults inside bbolt are
+// caught. A damaged file NAME is kept as NAME.corrupt-TIME (the newest three are), what is whole in it is copied to a new one,
 // and what is missing becomes gaps with the reason "damage": exact where the counts tell, otherwise "at most".
+//
+// # Files
+//
+// control.db holds what changes: how far each lane is done, gaps, dead letters and a catalog of the segments. The messages are in segments,
+// files that are only appended to and removed whole. docs/outbox.md describes the formats. One goroutine, the writer, makes all changes.
 package outbox
 
 import (

@@ -8,7 +8,7 @@ import (
 	"iotagent/outbox/internal/boltfile"
 )
 
-// run is the writer: the only goroutine that changes files once the outbox is open. It ends when the outbox is closed.
+// write is the writer: the only goroutine that changes files once the outbox is open. It ends when the outbox is closed.
 func (o *Outbox) write() {
 	defer close(o.ended)
 	timer := time.NewTimer(0)

@@ -78,7 +78,7 @@ func TestStatusForAPerson(t *testing.T) {
 				{Lane: "alarm"}, {Lane: "normal", Queued: 41233, Bytes: 6 << 20, Oldest: &before}, {Lane: "bulk", Queued: 12, Dropped: 7, Oldest: &now},
 			},
 			Dead: 1, DiskBytes: 6<<20 + 1e5, QuotaBytes: 64 << 20, WrittenTodayBytes: 1258291, WrittenTodayCommits: 34, Degraded: "no space left on device", RAMOnly: 17,
-			SetAside: []string{"/var/lib/iotagent/outbox/outbox.db.corrupt-20261122T080000Z"},
+			SetAside: []string{"/var/lib/iotagent/outbox/000000000003.seg.corrupt-20261122T080000.000000000Z"},
 		},
 		Readings: agent.PackCounts{ReadingsLost: 5},
 		Sensors: []agent.SensorState{
