@@ -23,6 +23,8 @@ const PageSize = 4096
 type File struct {
 	db *bbolt.DB
 	fd *os.File
+	// fresh: Open made it.
+	fresh bool
 
 	writing  sync.Mutex  // held by Update
 	starting sync.Mutex  // held while bbolt begins a transaction
@@ -155,6 +157,9 @@ func allocated(info fs.FileInfo) int64 {
 
 // Used is how far into the file pages were ever used, as of the last commit. Beyond it there is nothing.
 func (f *File) Used() int64 { return f.used.Load() }
+
+// Fresh says that Open made the file: there was none, or one that had never been finished.
+func (f *File) Fresh() bool { return f.fresh }
 
 // Descriptor is the open file, for advice to the system. It must not be read, written or closed through it.
 func (f *File) Descriptor() *os.File { return f.fd }

@@ -68,7 +68,7 @@ func Open(path string, o *Options) (*File, error) {
 		})
 		return err
 	})
-	f.fd = opener.fd
+	f.fd, f.fresh = opener.fd, opener.fresh
 	if err == nil && opener.fresh {
 		err = f.create(path, o)
 	}

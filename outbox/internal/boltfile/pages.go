@@ -54,6 +54,9 @@ func readMetas(r io.ReaderAt) (found []meta, err error) {
 		if ne.Uint32(m) != metaMagic || ne.Uint32(m[4:]) != metaVersion || ne.Uint32(m[8:]) != PageSize || ne.Uint64(m[56:]) != sum.Sum64() {
 			continue
 		}
+		if ne.Uint64(b[:]) != uint64(i) || ne.Uint64(m[48:])%2 != uint64(i) {
+			continue // written in the wrong place: bbolt takes turns
+		}
 		found = append(found, meta{root: ne.Uint64(m[16:]), freelist: ne.Uint64(m[32:]), high: ne.Uint64(m[40:]), tx: ne.Uint64(m[48:])})
 	}
 	slices.SortFunc(found, func(a, b meta) int { return cmp.Compare(b.tx, a.tx) })

@@ -191,6 +191,9 @@ func (s *Segment) Used() int64 { return s.f.Used() }
 // DiskBytes is what the file takes on the disk, with what is reserved.
 func (s *Segment) DiskBytes() int64 { return s.f.DiskBytes() }
 
+// Fresh says that opening made the file: there was none, or one that had never been finished.
+func (s *Segment) Fresh() bool { return s.f.Fresh() }
+
 // Path is where the file was opened.
 func (s *Segment) Path() string { return s.path }
 
