@@ -25,14 +25,21 @@ func TestChurn(t *testing.T) {
 					if rand.IntN(16) == 0 {
 						size = rand.IntN(120000)
 					}
-					put(t, q, outbox.Lane(rand.IntN(3)), noise(round*10000+w*1000+i, size))
+					m := outbox.Message{Lane: outbox.Lane(rand.IntN(3)), Body: []byte(noise(round*10000+w*1000+i, size)), Readings: 1}
+					if _, err := q.Put(t.Context(), m); err != nil {
+						t.Error(err)
+					}
 				}
 			})
 		}
 		for range 2 {
 			wg.Go(func() {
 				for range 60 {
-					for _, e := range next(t, q, 4) {
+					es, err := q.Next(4, 1<<20)
+					if err != nil {
+						t.Error(err)
+					}
+					for _, e := range es {
 						switch rand.IntN(4) {
 						case 0:
 							q.Release(e.ID)
