@@ -2,7 +2,7 @@
 // removed whole when all of them are done with. A power cut leaves it as some commit left it; what a bad page costs is one block.
 //
 // The file has six buckets. All but q are so small that bbolt keeps them inside its root page, so that a commit which only adds to the
-// open blocks writes three pages: that one, the list of free pages, and the page that makes it count.
+// open blocks writes two pages: that one, and the meta page that makes it count.
 //
 //	meta    what kind of file this is, and of which version
 //	s       "s": the summary
