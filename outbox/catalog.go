@@ -111,11 +111,11 @@ func (s *seg) encode() []byte {
 		b = binary.AppendVarint(b, r.Oldest)
 		b = binary.AppendVarint(b, r.Newest-r.Oldest)
 	}
-	return seal(catalogVersion, b)
+	return seal(catalogVersion, bigEndian(s.order), b)
 }
 
 func decodeSeg(k, v []byte) (*seg, error) {
-	body, err := unseal(catalogVersion, v)
+	body, err := unseal(catalogVersion, k, v)
 	if err != nil || len(k) != 8 {
 		return nil, fmt.Errorf("catalog entry %x: %w", k, errSeal)
 	}

@@ -6,21 +6,21 @@ import (
 	"hash/crc32"
 )
 
-// What control.db holds is sealed: a CRC-32C in front, since bbolt has no checksum for its pages, then a version byte, then numbers as
-// varints.
+// What control.db holds is sealed: a CRC-32C over the key and the rest in front, since bbolt has no checksum for its pages, then a version
+// byte, then numbers as varints. The keys of the state and of dead letters do not matter and are left out.
 
 var errSeal = errors.New("checksum or version does not fit")
 
-func seal(version byte, body []byte) []byte { //nolint:unparam // each kind of record has a version of its own
+func seal(version byte, key, body []byte) []byte { //nolint:unparam // each kind of record has a version of its own
 	b := make([]byte, 4, 5+len(body))
 	b = append(append(b, version), body...)
-	binary.BigEndian.PutUint32(b, checksum(b[4:]))
+	binary.BigEndian.PutUint32(b, crc32.Update(checksum(key), crc32.MakeTable(crc32.Castagnoli), b[4:]))
 	return b
 }
 
 // unseal returns the body; it is part of b.
-func unseal(version byte, b []byte) ([]byte, error) { //nolint:unparam // each kind of record has a version of its own
-	if len(b) < 5 || b[4] != version || binary.BigEndian.Uint32(b) != checksum(b[4:]) {
+func unseal(version byte, key, b []byte) ([]byte, error) { //nolint:unparam // each kind of record has a version of its own
+	if len(b) < 5 || b[4] != version || binary.BigEndian.Uint32(b) != crc32.Update(checksum(key), crc32.MakeTable(crc32.Castagnoli), b[4:]) {
 		return nil, errSeal
 	}
 	return b[5:], nil

@@ -108,6 +108,9 @@ func TestCatalogRoundTrip(t *testing.T) {
 		if _, err := decodeSeg(bigEndian(s.order), flipped(t, b)); err == nil {
 			t.Fatal("a flipped bit went unseen")
 		}
+		if _, err := decodeSeg(flipped(t, bigEndian(s.order)), b); err == nil {
+			t.Fatal("a flipped bit of the key went unseen")
+		}
 	})
 }
 
@@ -135,6 +138,9 @@ func TestGapRoundTrip(t *testing.T) {
 		}
 		if _, err := decodeGap(g.key(), flipped(t, b)); err == nil {
 			t.Fatal("a flipped bit went unseen")
+		}
+		if _, err := decodeGap(flipped(t, g.key()), b); err == nil {
+			t.Fatal("a flipped bit of the key went unseen")
 		}
 	})
 }
@@ -213,7 +219,7 @@ func FuzzState(f *testing.F) {
 	f.Add((&state{lane: [lanes]laneState{{done: spans{{5, 4}}}}}).encode()[5:])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := decodeState(seal(stateVersion, b))
+		s, err := decodeState(seal(stateVersion, nil, b))
 		if err != nil {
 			return
 		}
@@ -237,7 +243,7 @@ func FuzzCatalog(f *testing.F) {
 	f.Add(golden()["segment"][5:])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := decodeSeg(bigEndian(3), seal(catalogVersion, b))
+		s, err := decodeSeg(bigEndian(3), seal(catalogVersion, bigEndian(3), b))
 		if err != nil {
 			return
 		}
@@ -255,7 +261,7 @@ func FuzzGap(f *testing.F) {
 	f.Add(golden()["gap key"], golden()["gap"][5:])
 	f.Add([]byte{}, []byte("{}"))
 	f.Fuzz(func(t *testing.T, k, b []byte) {
-		g, err := decodeGap(k, seal(gapVersion, b))
+		g, err := decodeGap(k, seal(gapVersion, k, b))
 		if err != nil {
 			return
 		}
@@ -274,7 +280,7 @@ func FuzzDead(f *testing.F) {
 	f.Add(golden()["refused gap"][5:])
 	f.Add(append(appendNumbers(nil, 1, 2, 3, 4, 0, 0, 10, math.MaxUint64-4), "lengths that wrap around"...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := decodeDead(seal(deadVersion, b))
+		d, err := decodeDead(seal(deadVersion, nil, b))
 		if err != nil {
 			return
 		}
@@ -293,7 +299,7 @@ func FuzzOld(f *testing.F) {
 		if len(v) >= oldHeader {
 			v = bytes.Clone(v)
 			v[4] = 1
-			copy(v, seal(1, v[5:])[:4])
+			copy(v, seal(1, nil, v[5:])[:4])
 			if _, ok := decodeOldDead(v); ok && len(v) < oldDeadHeader+oldHeader {
 				t.Fatalf("a letter of %d bytes", len(v))
 			}

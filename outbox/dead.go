@@ -43,11 +43,11 @@ func (d *DeadLetter) encode() []byte {
 	b = binary.AppendVarint(b, d.Put.UnixMilli())
 	b = appendNumbers(b, uint64(len(reason)), uint64(len(gap)))
 	b = append(append(b, reason...), gap...)
-	return seal(deadVersion, append(b, d.Body...))
+	return seal(deadVersion, nil, append(b, d.Body...))
 }
 
 func decodeDead(v []byte) (d DeadLetter, err error) {
-	body, err := unseal(deadVersion, v)
+	body, err := unseal(deadVersion, nil, v)
 	if err != nil {
 		return d, fmt.Errorf("dead letter: %w", err)
 	}

@@ -51,11 +51,11 @@ func (g *gapEntry) encode() []byte {
 	if err != nil { // a struct of numbers and a string cannot fail
 		text = []byte("{}")
 	}
-	return seal(gapVersion, text)
+	return seal(gapVersion, g.key(), text)
 }
 
 func decodeGap(k, v []byte) (*gapEntry, error) {
-	text, err := unseal(gapVersion, v)
+	text, err := unseal(gapVersion, k, v)
 	var x gapValue
 	if err == nil {
 		err = json.Unmarshal(text, &x)

@@ -39,6 +39,10 @@ type loader struct {
 	lost, looking bool
 	// stale says that control.db may be older than the segments.
 	stale bool
+	// illegible are the keys of catalog entries that cannot be read.
+	illegible []string
+	// drawn are the epochs of runs of which nobody knew theirs.
+	drawn map[uint32]uint64
 }
 
 // look is load where nothing can be written; nil when that does not work either.
@@ -132,7 +136,7 @@ func (l *loader) decode() (err error) {
 	if c.state == nil {
 		l.lost = true
 	} else if l.d.st, err = decodeState(c.state); err != nil {
-		l.lost, l.d.recount = true, true
+		l.d.recount = true
 		l.d.losses = append(l.d.losses, nobodyKnows())
 	}
 	unread := false
@@ -151,7 +155,7 @@ func (l *loader) decode() (err error) {
 		s, err := decodeSeg([]byte(k), c.segs[k])
 		if err != nil {
 			l.opt.Logger.Error("outbox: a catalog entry cannot be read; the file itself is asked", "dir", l.dir, "error", err)
-			l.d.recount = true
+			l.d.recount, l.illegible = true, append(l.illegible, k)
 			continue
 		}
 		l.d.segs = append(l.d.segs, s)
@@ -186,7 +190,7 @@ func (l *loader) findSegments() error {
 		// A file that the catalog does not know was being made, or comes from a later time than control.db, or control.db is damaged. One
 		// that is older than the newest it ever knew was given up.
 		if !known[order] && (order > l.d.st.order || l.lost || l.d.recount) && !l.leftover(order, gen, names) {
-			l.d.segs = append(l.d.segs, &seg{order: order, gen: gen, active: true, inherited: true, stranger: true})
+			l.d.segs = append(l.d.segs, &seg{order: order, gen: gen, active: true, inherited: true, stranger: !l.unnamed(order)})
 		}
 	}
 	slices.SortFunc(l.d.segs, func(a, b *seg) int { return compare(a.order, b.order) })
@@ -201,7 +205,17 @@ func (l *loader) findSegments() error {
 		return false
 	})
 	l.d.stray = slices.Collect(maps.Keys(there))
+	if len(l.illegible) > 0 { // of files that are not there
+		l.d.losses = append(l.d.losses, nobodyKnows())
+	}
 	return nil
+}
+
+// unnamed says that the catalog has an entry for a segment, and that it cannot be read.
+func (l *loader) unnamed(order uint64) bool {
+	n := len(l.illegible)
+	l.illegible = slices.DeleteFunc(l.illegible, func(k string) bool { return k == string(bigEndian(order)) })
+	return len(l.illegible) < n
 }
 
 // leftover says that a file has an older brother, whose place it was being written to take when the process died.
@@ -235,49 +249,84 @@ func (l *loader) missing(s *seg) {
 }
 
 func (l *loader) salvager(s *seg) *salvager {
-	v := &salvager{dir: l.dir, opt: l.opt, seg: l.seg, runs: s.runs, epoch: newEpoch, stale: l.stale}
+	v := &salvager{dir: l.dir, opt: l.opt, seg: l.seg, runs: s.runs, epoch: l.epochOf, stale: l.stale}
 	for i := range v.head {
 		v.head[i], v.done[i] = l.d.st.lane[i].head, l.d.st.lane[i].done
+		for _, x := range l.d.segs {
+			if x.order < s.order {
+				v.prev[i] = max(v.prev[i], x.lane[i].last)
+			}
+		}
 	}
 	return v
 }
 
+// epochOf asks the other files for the epoch of a run. When none knows, it gets a new one.
+func (l *loader) epochOf(run uint32) uint64 {
+	for _, s := range l.d.segs {
+		for i := range s.runs {
+			if r := &s.runs[i]; runOf(r.First) == run && r.Epoch != 0 {
+				return r.Epoch
+			}
+		}
+	}
+	if l.drawn[run] == 0 {
+		if l.drawn == nil {
+			l.drawn = map[uint32]uint64{}
+		}
+		l.drawn[run] = newEpoch()
+	}
+	return l.drawn[run]
+}
+
 // openActive asks the files that took appends what they hold. Only the last one takes more.
 func (l *loader) openActive() error {
-	var unmade []*seg
+	unmade, bad := map[*seg]bool{}, map[*seg]error{}
 	for i, s := range l.d.segs {
 		if !s.active {
 			continue
 		}
 		s.inherited = true
-		last := i == len(l.d.segs)-1 && !l.looking
-		err := l.openSegment(s, last && !l.opt.ReadOnly)
-		if l.opt.ReadOnly && errors.Is(err, fs.ErrNotExist) { // it was being made
-			unmade = append(unmade, s)
-			continue
-		}
-		if isDamage(err) && l.opt.ReadOnly {
-			s.sick, err = err, nil // the catalog says what it held at least
-		}
-		if isDamage(err) {
-			err = l.mend(i, err)
-			s = l.d.segs[i]
-		}
-		if err != nil {
+		err := l.openSegment(s, l.appends(i) && !l.opt.ReadOnly)
+		switch none := errors.Is(err, fs.ErrNotExist); {
+		case err == nil:
+		case l.opt.ReadOnly && isDamage(err):
+			s.sick = err // the catalog says what it held at least
+		case l.opt.ReadOnly && none:
+			unmade[s] = true // it was being made
+		case isDamage(err) || none:
+			bad[s] = err // mended when the sound ones were asked
+		default:
 			return fmt.Errorf("%s: %w", s.name(), err)
 		}
-		if l.lost && len(s.runs) > 0 && len(l.d.losses) == 0 {
-			l.d.losses = append(l.d.losses, nobodyKnows()) // before a segment takes anything the state is written
+	}
+	held := false
+	for i, s := range l.d.segs {
+		if err := bad[s]; err != nil {
+			if err := l.mend(i, err); err != nil {
+				return fmt.Errorf("%s: %w", s.name(), err)
+			}
+			s = l.d.segs[i]
 		}
+		if !s.active {
+			continue
+		}
+		held = held || len(s.runs) > 0
 		l.d.recount = l.d.recount || s.stranger && len(s.runs) > 0
-		if !last || s.file == nil {
+		if !l.appends(i) || s.file == nil {
 			s.active = false
 			s.touched = [lanes]bool{true, true, true}
 		}
 	}
-	l.d.segs = slices.DeleteFunc(l.d.segs, func(s *seg) bool { return slices.Contains(unmade, s) })
+	if l.lost && (held || len(l.d.losses) > 0) { // before a segment takes anything the state is written: it was there
+		l.d.losses = append(l.d.losses, nobodyKnows())
+	}
+	l.d.segs = slices.DeleteFunc(l.d.segs, func(s *seg) bool { return unmade[s] })
 	return nil
 }
+
+// appends says that a segment may take more.
+func (l *loader) appends(i int) bool { return i == len(l.d.segs)-1 && !l.looking }
 
 func (l *loader) openSegment(s *seg, writable bool) (err error) {
 	path := filepath.Join(l.dir, s.name())
@@ -290,17 +339,16 @@ func (l *loader) openSegment(s *seg, writable bool) (err error) {
 		s.file = nil
 		return emptied(s, err)
 	}
-	now := s.file.Summary().Runs
-	if len(s.runs) > 0 && len(now) == 0 {
+	if s.file.Fresh() && !s.stranger {
 		return errors.Join(emptied(s, fs.ErrNotExist), s.close())
 	}
-	s.summarize(now)
+	s.summarize(s.file.Summary().Runs)
 	return nil
 }
 
-// emptied says that a file which the catalog says holds something, and which does not, is damaged.
+// emptied says that a file which the catalog names, and which was never finished, is damaged: it was whole before it was named.
 func emptied(s *seg, err error) error {
-	if errors.Is(err, fs.ErrNotExist) && len(s.runs) > 0 {
+	if errors.Is(err, fs.ErrNotExist) && !s.stranger {
 		return boltfile.Damaged("it was emptied or removed: %w", err)
 	}
 	return err

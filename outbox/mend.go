@@ -4,32 +4,32 @@ import "slices"
 
 // mendSegmentsLocked deals with segments that could not be read.
 func (o *Outbox) mendSegmentsLocked() error {
+	o.sick = false // whatever is met from now on counts for the next time
 	for _, s := range slices.Clone(o.segs) {
 		if s.sick == nil || !o.holdsLocked(s) {
 			continue
 		}
-		if !isDamage(s.sick) { // the disk's trouble: once it can be opened again, all is well
-			o.closeSegLocked(s)
-			s.sick = nil
-			if s.active {
-				o.retireLocked(s)
-			}
-			if err := o.openLocked(s); err != nil {
-				s.sick = err
-				if !isDamage(err) {
-					return err
-				}
-			}
-		}
-		if s.sick != nil {
-			if err := o.mendLocked(s); err != nil {
-				return err
-			}
+		if err := o.cureLocked(s); err != nil {
+			o.sick = true
+			return err
 		}
 	}
-	o.sick = false
 	o.signalLocked()
 	return nil
+}
+
+func (o *Outbox) cureLocked(s *seg) error {
+	if !isDamage(s.sick) { // the disk's trouble: once it can be opened again, all is well
+		o.closeSegLocked(s)
+		s.sick = nil
+		if s.active {
+			o.retireLocked(s)
+		}
+		if s.sick = o.openLocked(s); s.sick == nil || !isDamage(s.sick) {
+			return s.sick
+		}
+	}
+	return o.mendLocked(s)
 }
 
 // mendLocked replaces a damaged segment.
@@ -39,7 +39,7 @@ func (o *Outbox) mendLocked(s *seg) error {
 		o.retireLocked(s)
 	}
 	by := &seg{order: s.order, gen: s.gen + 1, level: s.level, touched: s.touched}
-	v := &salvager{dir: o.dir, opt: &o.opt, seg: &o.segOpt, runs: s.runs, sure: true, epoch: newEpoch}
+	v := &salvager{dir: o.dir, opt: &o.opt, seg: &o.segOpt, runs: s.runs, sure: true, epoch: o.epochOf}
 	for i := range o.lane {
 		v.head[i], v.done[i] = o.lane[i].head(), o.lane[i].settled()
 	}
@@ -65,6 +65,9 @@ func (o *Outbox) mendLocked(s *seg) error {
 	o.opt.Logger.Error("outbox file was repaired", "dir", o.dir, "file", by.name(), "kept", v.kept, "gaps", len(losses))
 	return o.commitControlLocked()
 }
+
+// epochOf is asked only about what is in memory: all runs of a file in use are.
+func (o *Outbox) epochOf(uint32) uint64 { return newEpoch() }
 
 // learnLocked takes over which run had which epoch.
 func (o *Outbox) learnLocked(epochs map[uint32]uint64) {

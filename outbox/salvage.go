@@ -24,9 +24,10 @@ type salvager struct {
 	runs  []segment.Run // what it held, as far as is known
 	sure  bool          // runs says it exactly
 	stale bool          // more may be done than head and done say
+	prev  [lanes]uint64 // the last place in older segments
 	head  [lanes]uint64 // what is done needs no declaring
 	done  [lanes]spans
-	epoch func() uint64 // a new epoch, for messages of which nobody knows theirs
+	epoch func(run uint32) uint64 // of runs that the file does not know
 
 	found   [lanes]spans
 	latest  [lanes]uint64 // the last place that is known of
@@ -117,7 +118,7 @@ func (s *salvager) keep(lane uint8, r segment.Record) error {
 	}
 	run := runOf(r.Pos)
 	if s.epochs[run] == 0 {
-		s.epochs[run] = s.epoch()
+		s.epochs[run] = s.epoch(run)
 	}
 	s.kept++
 	s.found[lane] = s.found[lane].add(span{r.Pos, r.Pos})
@@ -161,7 +162,7 @@ func (s *salvager) losses() (out []loss) {
 		out = append(out, s.unknown()...)
 	}
 	for i := range s.runs {
-		if r := &s.runs[i]; r.Lane < lanes {
+		if r := &s.runs[i]; r.Lane < lanes && seqOf(r.First) > 0 {
 			out = append(out, s.missing(r)...)
 		}
 	}
@@ -174,9 +175,18 @@ func (s *salvager) reach() {
 		for _, x := range s.found[lane] {
 			s.runs = newest(s.runs, []segment.Run{{Lane: lane, Epoch: s.epochs[runOf(x.from)], First: x.from, Last: x.to}})
 			at := slices.IndexFunc(s.runs, func(r segment.Run) bool { return r.Lane == lane && runOf(r.First) == runOf(x.from) })
-			s.runs[at].Last = max(s.runs[at].Last, x.to)
+			r := &s.runs[at]
+			if first := s.start(lane, x.from); seqOf(r.First) == 0 || first < r.First { // where it begins was not known
+				r.First = first
+			}
+			r.Last = max(r.Last, x.to)
 		}
 	}
+}
+
+// start is the place right behind the older segments, in the run of a place.
+func (s *salvager) start(lane uint8, place uint64) uint64 {
+	return min(place, max(placeOf(runOf(place), 1), s.prev[lane]+1))
 }
 
 // unknown declares that nobody knows what else the file held, in each lane that it is known to have held anything of.
@@ -185,6 +195,9 @@ func (s *salvager) unknown() (out []loss) {
 		place := s.latest[i]
 		if n := len(s.found[i]); n > 0 {
 			place = max(place, s.found[i][n-1].to)
+		}
+		if place != 0 && seqOf(place) == 0 { // that there is a run is all that is known
+			place = s.start(uint8(i), place+1<<(seqBits-1)) - 1
 		}
 		if place != 0 {
 			g := Gap{Epoch: s.epochs[runOf(place)], Lane: Lane(i), From: seqOf(place) + 1, AtMost: true, Reason: reasonDamage}

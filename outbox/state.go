@@ -59,11 +59,11 @@ func (s *state) encode() []byte {
 			b = appendNumbers(b, x.from, x.to-x.from)
 		}
 	}
-	return seal(stateVersion, b)
+	return seal(stateVersion, nil, b)
 }
 
 func decodeState(b []byte) (s state, err error) {
-	body, err := unseal(stateVersion, b)
+	body, err := unseal(stateVersion, nil, b)
 	if err != nil {
 		return s, fmt.Errorf("state: %w", err)
 	}
