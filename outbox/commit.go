@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"iotagent/internal/durable"
 )
 
@@ -36,7 +38,10 @@ func (o *Outbox) commitControlLocked() error {
 			return nil
 		}
 		o.control = nil
-		return errors.Join(err, o.io(c.close)) // what it holds now is read from the disk
+		// A write for which there was no room left the last commit as it was. After anything else, a failed fsync above all, the file
+		// may show what the disk never got, and is not trusted again.
+		o.distrusted = o.distrusted || !errors.Is(err, unix.ENOSPC)
+		return errors.Join(err, o.io(c.close))
 	}
 	c.took(w)
 	o.committedLocked(p)
@@ -218,9 +223,12 @@ func removeIfThere(path string) error {
 	return os.Remove(path)
 }
 
-// reopenControlLocked opens control.db anew after a commit failed. What is in memory is right, whatever the file says; the next commit
-// writes all of it.
+// reopenControlLocked opens control.db anew after a commit failed, or writes it anew when it cannot be trusted. What is in memory is right,
+// whatever the file says.
 func (o *Outbox) reopenControlLocked() error {
+	if o.distrusted {
+		return o.renewControlLocked(false)
+	}
 	var c *control
 	err := o.io(func() (err error) {
 		c, err = openControl(o.controlPath(), &o.opt)
@@ -239,10 +247,15 @@ func (o *Outbox) reopenControlLocked() error {
 
 func (o *Outbox) mendControlLocked() error { return o.rebuildControlLocked(o.controlSick) }
 
-// rebuildControlLocked replaces a damaged control.db by one made of what is in memory, which is complete but for the dead letters: those
-// are taken from the damaged file as far as they can be read.
+// rebuildControlLocked replaces a damaged control.db.
 func (o *Outbox) rebuildControlLocked(cause error) error {
 	o.opt.Logger.Error("outbox control file is damaged: it is written anew and the old one set aside", "dir", o.dir, "error", cause)
+	return o.renewControlLocked(true)
+}
+
+// renewControlLocked makes another control.db of what is in memory, which is complete but for the dead letters: those are taken from
+// the old file as far as they can be read.
+func (o *Outbox) renewControlLocked(keep bool) error {
 	old := o.control
 	if old == nil {
 		o.control = new(control) // its letters are not known
@@ -253,21 +266,22 @@ func (o *Outbox) rebuildControlLocked(cause error) error {
 	var c *control
 	err := o.io(func() (err error) {
 		_ = old.close() // nothing of it is trusted
-		c, err = renewControl(o.dir, &o.opt, w)
+		c, err = renewControl(o.dir, &o.opt, w, keep)
 		return err
 	})
 	if err != nil {
 		o.unwishLocked(p)
 		return err
 	}
-	o.control, o.controlSick = c, nil
+	o.control, o.controlSick, o.distrusted = c, nil, false
 	o.committedLocked(p)
 	o.stats.SetAside = setAside(o.dir)
 	return errors.Join(o.unlinkLocked(), o.commitControlLocked())
 }
 
-// renewControl sets control.db aside and makes another one that holds what is wished and the dead letters that can be read.
-func renewControl(dir string, o *Options, w *wish) (*control, error) {
+// renewControl makes another control.db that holds what is wished and the dead letters that can be read. The old one is set aside if it is
+// to be kept.
+func renewControl(dir string, o *Options, w *wish, keep bool) (*control, error) {
 	path := filepath.Join(dir, controlName)
 	old, err := salvageControl(path, o)
 	if err != nil {
@@ -288,7 +302,12 @@ func renewControl(dir string, o *Options, w *wish) (*control, error) {
 	if err = errors.Join(err, c.close()); err != nil {
 		return nil, errors.Join(err, removeIfThere(tmp))
 	}
-	if err := replaceFile(path, tmp, o.Now()); err != nil {
+	if keep {
+		if err := keepAside(path, o.Now()); err != nil {
+			return nil, err
+		}
+	}
+	if err := errors.Join(os.Rename(tmp, path), durable.SyncDir(dir)); err != nil {
 		return nil, err
 	}
 	return openControl(path, o)

@@ -120,8 +120,3 @@ func keepAside(path string, now time.Time) error {
 	}
 	return nil
 }
-
-// replaceFile sets a damaged file aside and puts another in its place, at once: there is no moment without a file of that name.
-func replaceFile(path, by string, now time.Time) error {
-	return errors.Join(keepAside(path, now), os.Rename(by, path), durable.SyncDir(filepath.Dir(path)))
-}

@@ -123,7 +123,7 @@ func (l *loader) openControl() (err error) {
 		w.gaps[string(g.key())] = g.encode()
 	}
 	l.d.recount, l.stale = true, true
-	l.d.control, err = renewControl(l.dir, l.opt, w)
+	l.d.control, err = renewControl(l.dir, l.opt, w, true)
 	return err
 }
 

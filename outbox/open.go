@@ -34,13 +34,15 @@ type Outbox struct {
 	loaded  bool       // the files were read
 	run     uint32     // of this opening; 0 until loaded
 	control *control   // nil while it cannot be opened
-	segs    []*seg     // by order
-	order   uint64     // the newest segment's
-	tick    uint64
-	epochs  map[uint32]uint64 // of each run that the segments know
-	runs    map[uint64]uint32
-	lane    [lanes]lane
-	garbage []string // files to unlink after the next commit
+	// distrusted: control.db may show what is not on the disk, and is to be written anew.
+	distrusted bool
+	segs       []*seg // by order
+	order      uint64 // the newest segment's
+	tick       uint64
+	epochs     map[uint32]uint64 // of each run that the segments know
+	runs       map[uint64]uint32
+	lane       [lanes]lane
+	garbage    []string // files to unlink after the next commit
 
 	gapFlight map[ID]*gapEntry
 	flights   int // slots that are handed out
