@@ -23,6 +23,7 @@ type salvager struct {
 
 	runs  []segment.Run // what it held, as far as is known
 	sure  bool          // runs says it exactly
+	bare  bool          // no catalog tells which runs there are
 	stale bool          // more may be done than head and done say
 	prev  [lanes]uint64 // the last place in older segments
 	head  [lanes]uint64 // what is done needs no declaring
@@ -78,6 +79,7 @@ func (s *salvager) learn(path string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	s.bare = len(s.runs) == 0
 	if sum != nil && !s.sure {
 		s.runs, s.sure = newest(s.runs, sum.Runs), !sum.Stale
 	}
@@ -204,7 +206,7 @@ func (s *salvager) unknown() (out []loss) {
 			out = append(out, loss{place, g})
 		}
 	}
-	if len(out) == 0 {
+	if len(out) == 0 || s.bare {
 		out = append(out, nobodyKnows())
 	}
 	return out

@@ -22,6 +22,7 @@ import (
 // order included, and removes it.
 const (
 	oldName       = "outbox.db"
+	takenName     = oldName + ".taken"
 	oldHeader     = 4 + 1 + 1 + 8 + 8 + 4 + 8
 	oldDeadHeader = 4 + 1 + 8 + 9 + 2
 	oldGap        = 1 << 0
@@ -71,35 +72,77 @@ func decodeOldDead(v []byte) (d DeadLetter, ok bool) {
 	return d, json.Unmarshal(r.body, d.Gap) == nil
 }
 
-// upgrade runs before anything else is looked at. A crash in the middle leaves no control.db: then it begins again.
+// upgrade runs before anything else is looked at. A crash before control.db stands leaves the old file, under its own name or that of one
+// taken over: then it begins again.
 func (l *loader) upgrade() error {
-	path := filepath.Join(l.dir, oldName)
-	old, err := l.opt.OpenFile(path, os.O_RDONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	path, taken := filepath.Join(l.dir, oldName), filepath.Join(l.dir, takenName)
+	if there, err := exists(filepath.Join(l.dir, controlName)); err != nil {
+		return err
+	} else if there {
+		return l.afterUpgrade(path, taken)
 	}
+	for _, from := range []string{path, taken} {
+		there, err := exists(from)
+		if err != nil {
+			return err
+		}
+		if !there {
+			continue
+		}
+		if l.opt.ReadOnly {
+			return fmt.Errorf("%s: written by an earlier version: start the daemon once, it takes it over", from)
+		}
+		if err := l.takeOver(from, taken); err != nil {
+			return fmt.Errorf("take over %s: %w", from, err)
+		}
+		return errors.Join(removeIfThere(taken), durable.SyncDir(l.dir))
+	}
+	return nil
+}
+
+// afterUpgrade removes what was taken over. An old file beside a control.db is the work of an earlier version that ran again since: nobody
+// reads two queues, so it is set aside, and that is declared.
+func (l *loader) afterUpgrade(path, taken string) error {
+	there, err := exists(path)
+	if err != nil || l.opt.ReadOnly {
+		return err
+	}
+	if there {
+		l.opt.Logger.Error("outbox of an earlier version beside the present one: it is set aside and not read", "file", path)
+		l.d.losses = append(l.d.losses, nobodyKnows())
+		if err := errors.Join(keepAside(path, l.opt.Now()), os.Remove(path), durable.SyncDir(l.dir)); err != nil {
+			return err
+		}
+	}
+	return removeIfThere(taken)
+}
+
+func (l *loader) takeOver(from, taken string) error {
+	old, err := l.opt.OpenFile(from, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = old.Close() }() // only read from
-	if l.opt.ReadOnly {
-		return fmt.Errorf("%s: written by an earlier version: start the daemon once, it takes it over", path)
-	}
-	if _, err := os.Stat(filepath.Join(l.dir, controlName)); errors.Is(err, fs.ErrNotExist) {
-		u := &upgrader{l: l, old: old, runs: map[uint64]uint32{}, epochs: map[uint32]uint64{}, state: &state{}}
-		if err := u.run(); err != nil {
-			return fmt.Errorf("take over %s: %w", path, err)
-		}
-		l.opt.Logger.Info("outbox of an earlier version taken over", "dir", l.dir, "messages", u.messages, "gaps", len(u.gaps), "dead_letters", len(u.letters))
-	} else if err != nil {
+	u := &upgrader{l: l, old: old, taken: taken, runs: map[uint64]uint32{}, epochs: map[uint32]uint64{}, state: &state{}}
+	if err := u.run(); err != nil {
 		return err
 	}
-	return errors.Join(os.Remove(path), durable.SyncDir(l.dir))
+	l.opt.Logger.Info("outbox of an earlier version taken over", "dir", l.dir, "messages", u.messages, "gaps", len(u.gaps), "dead_letters", len(u.letters))
+	return nil
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 type upgrader struct {
 	l      *loader
 	old    *os.File
+	taken  string
 	runs   map[uint64]uint32
 	epochs map[uint32]uint64
 
@@ -267,7 +310,7 @@ func (u *upgrader) shut() error {
 	return errors.Join(s.file.Trim(), s.close())
 }
 
-// commit makes control.db, complete or not at all.
+// commit makes control.db, complete or not at all. Before it stands, the old file has the name of one that was taken over.
 func (u *upgrader) commit() error {
 	path := filepath.Join(u.l.dir, controlName)
 	c, err := openControl(path+tmpSuffix, u.l.opt)
@@ -275,5 +318,14 @@ func (u *upgrader) commit() error {
 		return err
 	}
 	_, err = c.commit(&wish{state: u.state.encode(), gaps: u.gaps, segs: u.segs, bury: u.letters})
-	return errors.Join(err, c.close(), os.Rename(path+tmpSuffix, path), durable.SyncDir(u.l.dir))
+	if err = errors.Join(err, c.close()); err != nil {
+		return err
+	}
+	if err := os.Rename(u.old.Name(), u.taken); err != nil {
+		return err
+	}
+	if err := os.Rename(path+tmpSuffix, path); err != nil {
+		return err
+	}
+	return durable.SyncDir(u.l.dir)
 }

@@ -237,16 +237,53 @@ func TestUpgradeLeftovers(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(half, "000000000002.seg"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(done, "outbox.db"), oldFile(t), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(done, "outbox.db.taken"), oldFile(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{half, done} {
+	renamed := quickDir(t)
+	if err := os.WriteFile(filepath.Join(renamed, "outbox.db.taken"), oldFile(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{half, done, renamed} {
 		q := open(t, dir, nil)
 		if d := cmp.Diff(expected, contents(t, q)); d != "" {
 			t.Errorf("taken over (-want +got):\n%s", d)
 		}
 		if s := q.Stats(); len(s.SetAside) > 0 {
 			t.Errorf("set aside: %v", s.SetAside)
+		}
+	}
+}
+
+// TestDowngraded: what an earlier version queued after the upgrade is set aside and declared, not thrown away.
+func TestDowngraded(t *testing.T) {
+	dir := quickDir(t)
+	q := open(t, dir, nil)
+	put(t, q, outbox.Normal, "x")
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "outbox.db"), oldFile(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 {
+		q := open(t, dir, nil)
+		if err := q.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		gaps := 0
+		es := next(t, q, 10)
+		for _, e := range es {
+			if e.Gap != nil && e.Gap.Reason == "damage" && e.Gap.AtMost {
+				gaps++
+			}
+			q.Release(e.ID)
+		}
+		if s := q.Stats(); len(es) != 2 || gaps != 1 || len(s.SetAside) != 1 || !strings.Contains(s.SetAside[0], "outbox.db.corrupt-") {
+			t.Errorf("start %d: %v, %d gaps, set aside %v", round, bodies(es), gaps, s.SetAside)
+		}
+		if err := q.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
