@@ -1,7 +1,6 @@
 package outbox_test
 
 import (
-	"encoding/binary"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"iotagent/outbox"
+	"iotagent/outbox/internal/boltfile"
 )
 
 // TestNewerFormat: a file of a later version is an error that says what to do, and nothing is changed.
@@ -74,9 +74,11 @@ func raiseFormat(t *testing.T, path string) {
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket([]byte("meta"))
-		v := slices.Clone(b.Get([]byte("format")))
-		binary.BigEndian.PutUint32(v, binary.BigEndian.Uint32(v)+1)
-		return b.Put([]byte("format"), v)
+		magic, version, ok := boltfile.Format(b.Get([]byte("format")))
+		if !ok {
+			t.Error("the format cannot be read")
+		}
+		return b.Put([]byte("format"), boltfile.FormatValue(magic, version+1))
 	})
 	if err != nil {
 		t.Fatal(err)

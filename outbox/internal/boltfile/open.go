@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,7 +17,8 @@ import (
 	"iotagent/internal/durable"
 )
 
-// Each file has a bucket meta with one key, format: version u32 BE, then the magic.
+// Each file has a bucket meta with one key, format: CRC-32C u32 BE over the rest, version u32 BE, then the magic. Without the checksum a
+// flipped bit would be a newer version, at which every program stops.
 const (
 	BucketMeta = "meta"
 	KeyFormat  = "format"
@@ -24,10 +26,17 @@ const (
 
 // Format takes the value of KeyFormat apart.
 func Format(v []byte) (magic string, version uint32, ok bool) {
-	if len(v) < 4 {
+	if len(v) < 8 || binary.BigEndian.Uint32(v) != crc32.Checksum(v[4:], crc32.MakeTable(crc32.Castagnoli)) {
 		return "", 0, false
 	}
-	return string(v[4:]), binary.BigEndian.Uint32(v), true
+	return string(v[8:]), binary.BigEndian.Uint32(v[4:]), true
+}
+
+// FormatValue is the inverse of Format.
+func FormatValue(magic string, version uint32) []byte {
+	v := append(binary.BigEndian.AppendUint32(make([]byte, 4), version), magic...)
+	binary.BigEndian.PutUint32(v, crc32.Checksum(v[4:], crc32.MakeTable(crc32.Castagnoli)))
+	return v
 }
 
 const (
@@ -221,7 +230,7 @@ func (f *File) create(path string, o *Options) error {
 				return err
 			}
 		}
-		return m.Put([]byte(KeyFormat), append(binary.BigEndian.AppendUint32(nil, o.Version), o.Magic...))
+		return m.Put([]byte(KeyFormat), FormatValue(o.Magic, o.Version))
 	})
 	if err != nil {
 		return err

@@ -35,7 +35,7 @@ func pieces(n int) int { return n + (n+pieceLen-1)/pieceLen*(elementLen+keyLen) 
 func rootRoom(summary, blocks int) int {
 	const one = elementLen + inlineBucket + elementLen // a bucket of one key
 	fixed := pageHeader +
-		one + len("meta"+"format") + 4 + len(magic) +
+		one + len("meta"+"format") + 8 + len(magic) +
 		one + len(bucketSummary+keySummary) +
 		elementLen + len(bucketBlocks) + 16 +
 		4*(one+len("t0"+keyTail)) + 1 // bbolt wants a byte to be left

@@ -134,12 +134,12 @@ func TestSmallCommits(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if written > 3*4096 {
+				if written > 2*4096 {
 					more++
 				}
 			}
 			if more > commits/50 {
-				t.Errorf("%d of %d commits wrote more than three pages", more, commits)
+				t.Errorf("%d of %d commits wrote more than two pages", more, commits)
 			}
 		})
 	}
