@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"maps"
@@ -191,7 +192,7 @@ func (l *loader) findSegments() error {
 			l.d.segs = append(l.d.segs, &seg{order: order, gen: gen, active: true, inherited: true, stranger: !l.unnamed(order)})
 		}
 	}
-	slices.SortFunc(l.d.segs, func(a, b *seg) int { return compare(a.order, b.order) })
+	slices.SortFunc(l.d.segs, func(a, b *seg) int { return cmp.Compare(a.order, b.order) })
 	l.d.segs = slices.DeleteFunc(l.d.segs, func(s *seg) bool {
 		size, ok := there[s.name()]
 		if !ok {
@@ -224,13 +225,6 @@ func (l *loader) leftover(order uint64, gen uint32, names []fs.DirEntry) bool {
 		}
 	}
 	return false
-}
-
-func compare(a, b uint64) int {
-	if a < b {
-		return -1
-	}
-	return 1
 }
 
 // missing declares what a file held that is gone.

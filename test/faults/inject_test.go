@@ -40,9 +40,6 @@ func TestDiskErrors(t *testing.T) {
 	for name, tt := range tests {
 		for mode, loss := range map[string]time.Duration{"fsynced": 0, "memory stage": 200 * time.Millisecond} {
 			t.Run(name+"/"+mode, func(t *testing.T) {
-				if name == "read-only" && !readsReadOnlyDisks {
-					t.Skip("readsReadOnlyDisks is false")
-				}
 				t.Parallel()
 				j := job{MaxLoss: loss, Safe: 50, MaxBytes: 64 << 20, Big: 60_000, Pause: 20 * time.Millisecond, Unordered: tt.blind}
 				diskError(t, j, tt.calls, tt.fault, tt.seldom)

@@ -131,9 +131,6 @@ func (zeros) Read(b []byte) (int, error) {
 // TestReadOnlyDisk starts on a file system that is mounted read-only: what is there is handed out, what is new waits in memory, and all is
 // well when it can be written again.
 func TestReadOnlyDisk(t *testing.T) {
-	if !readsReadOnlyDisks {
-		t.Skip("readsReadOnlyDisks is false")
-	}
 	t.Parallel()
 	at, _ := loopDisk(t, 48<<20)
 	j := onDisk(at)

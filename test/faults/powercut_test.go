@@ -92,15 +92,12 @@ func TestSyncFails(t *testing.T) {
 		for range min(cutsPerTrace, cuts-done) {
 			f := r.cut(t, r.afterFailure(), replay.Policy{})
 			sum.add(f)
-			if f.err() != nil && mistrustsFailedSyncs {
+			if f.err() != nil {
 				r.fail(t, f)
 			}
 		}
 	}
 	t.Logf("%d syncs failed: %s", failed, &sum)
-	if !mistrustsFailedSyncs {
-		t.Skipf("mistrustsFailedSyncs is false: %d messages that were on no disk for certain are no failure yet", sum.lost)
-	}
 }
 
 // afterFailure draws a point after one of the first puts that returned after a sync had failed.

@@ -173,7 +173,7 @@ func (f *findings) missing(h *history, now time.Time, slack time.Duration) {
 		f.problem("%d messages are lost to damage, gaps declare %d", f.damaged, declared)
 	}
 	for l := range h.uncleanLanes() {
-		if declaresUncleanStops && !unclean[lane{h.epoch, l}] {
+		if !unclean[lane{h.epoch, l}] {
 			f.problem("no gap says that epoch %x did not end cleanly, with messages in memory, lane %s", h.epoch, l)
 		}
 	}
