@@ -198,6 +198,9 @@ func TestDesiredNotifications(t *testing.T) {
 	if err := l.out.Close(stepContext(t)); err != nil {
 		t.Fatal(err)
 	}
+	if err := b.WaitFor(t.Context(), func() bool { return len(b.Links("pi-17")) == 1 }); err != nil { // it answers a detach before it acts on it
+		t.Fatal(err)
+	}
 	update(`{"a":3}`)
 	l.out = c.sender(twinAddress)
 	l.ok(twinRequest("g", "GET", "", " "))

@@ -15,13 +15,18 @@ import (
 	"iotagent/test/faults/replay"
 )
 
-// disk makes the history of a trace that is written with plain strings, one call a line, below /d.
+// disk makes the history of a trace that is written with plain strings, one call a line, below /d. A line of another thread has its number and a
+// bar in front.
 func disk(t *testing.T, lines ...string) *replay.Disk {
 	t.Helper()
 	var b strings.Builder
 	for _, l := range lines {
-		b.WriteString("7 1.0 ")
-		for i, part := range strings.Split(l, `"`) {
+		thread, call, other := strings.Cut(l, "|")
+		if !other || strings.Contains(thread, "(") { // a bar between flags
+			thread, call = "7", l
+		}
+		b.WriteString(thread + " 1.0 ")
+		for i, part := range strings.Split(call, `"`) {
 			if i%2 == 0 {
 				b.WriteString(part)
 				continue
@@ -88,6 +93,11 @@ func TestCut(t *testing.T) {
 		"sync left out":  {after(synced, `pwrite64(3, "n", 1, 0) = 1`, `fsync(3) = 0 (INJECTED)`), files{"a": "old"}, files{"a": "nld"}},
 		"synced by name": {after(synced, `pwrite64(3, "n", 1, 0) = 1`, `dup(3) = 4`, `close(3) = 0`, `fsync(4) = 0`), files{"a": "nld"}, files{"a": "nld"}},
 		"other file":     {after(synced, `pwrite64(3, "n", 1, 0) = 1`, `close(3) = 0`, `openat(AT_FDCWD, "/e", O_RDWR) = 3`, `fsync(3) = 0`), files{"a": "old"}, files{"a": "nld"}},
+		"number used again": {
+			after(synced, `close(3 <unfinished ...>`, `8|openat(AT_FDCWD, "/d/b", O_RDWR|O_CREAT) = 3`, `<... close resumed>) = 0`, `8|pwrite64(3, "n", 1, 0) = 1`, `sync() = 0`),
+			files{"a": "old", "b": "n"},
+			files{"a": "old", "b": "n"},
+		},
 		"write, append": {
 			after(synced, `openat(AT_FDCWD, "/d/a", O_WRONLY|O_APPEND) = 5`, `write(5, "er", 2) = 2`, `write(5, "!", 1) = 1`, `fsync(5) = 0`),
 			files{"a": "older!"},
