@@ -16,6 +16,7 @@ import (
 	"iotagent/internal/clock"
 	"iotagent/iothub"
 	"iotagent/iothub/sas"
+	"iotagent/iothub/transport"
 	"iotagent/outbox"
 	"iotagent/outbox/outboxtest"
 	"iotagent/sensors"
@@ -73,7 +74,7 @@ func (b *bed) dial(ctx context.Context) (*iothub.Client, error) {
 	b.dials.Add(1)
 	return iothub.Dial(ctx, &iothub.Options{
 		Host: "localhost", DeviceID: "pi-17", Key: *b.key.Load(), Now: b.now,
-		Dial: func(ctx context.Context, _ string) (net.Conn, error) { return b.hub.Dial(ctx) },
+		Dial: func(ctx context.Context, _ transport.Endpoint) (net.Conn, error) { return b.hub.Dial(ctx) },
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"iotagent/hubsim"
 	"iotagent/iothub"
 	"iotagent/iothub/sas"
+	"iotagent/iothub/transport"
 )
 
 const device = "pi-17"
@@ -77,7 +78,7 @@ func closeNow(t *testing.T, c *iothub.Client) {
 	_ = c.Close(ctx) // outcomes that a test left waiting are its own affair
 }
 
-func (b *bed) transport(ctx context.Context, _ string) (net.Conn, error) {
+func (b *bed) transport(ctx context.Context, _ transport.Endpoint) (net.Conn, error) {
 	hub, err := b.Server.Dial(ctx)
 	if err != nil || b.rewrite == nil {
 		return hub, err

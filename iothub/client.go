@@ -173,5 +173,5 @@ func (c *Client) watchdog() {
 func (c *Client) telemetryProven() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.status.TelemetryProof = time.Now()
+	c.status.Parts[Telemetry].Proof = time.Now()
 }

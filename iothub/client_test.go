@@ -36,7 +36,7 @@ func TestSendAndReceive(t *testing.T) {
 					!strings.HasSuffix(e.Properties["iothub-creation-time-utc"], "Z") {
 					t.Errorf("event %+v", e)
 				}
-				if s := c.Status(); s.ConnectedSince.IsZero() || s.TokenExpires.Before(wall()) || s.TelemetryProof.IsZero() || s.CommandProof.IsZero() {
+				if s := c.Status(); !s.Online() || s.TokenExpires.Before(wall()) || s.Parts[iothub.Telemetry].Proof.IsZero() || s.Parts[iothub.Command].Proof.IsZero() {
 					t.Errorf("status %+v", s)
 				}
 				if c.MaxMessageSize() != 1<<20 {

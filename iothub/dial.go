@@ -18,6 +18,7 @@ import (
 
 	"iotagent/internal/clock"
 	"iotagent/iothub/sas"
+	"iotagent/iothub/transport"
 )
 
 const (
@@ -63,7 +64,8 @@ func newClient(ctx context.Context, opts *Options) (*Client, error) {
 	o.Port = cmp.Or(o.Port, 5671)
 	o.TokenTTL = cmp.Or(o.TokenTTL, time.Hour)
 	o.CBSTimeout = cmp.Or(o.CBSTimeout, 30*time.Second)
-	o.SettleTimeout = cmp.Or(o.SettleTimeout, 60*time.Second)
+	o.SettleTimeout = cmp.Or(o.SettleTimeout, 45*time.Second)
+	o.KeepAlive = cmp.Or(o.KeepAlive, 30*time.Second)
 	o.Credit = cmp.Or(o.Credit, 8)
 	if o.Now == nil {
 		o.Now = time.Now
@@ -103,9 +105,14 @@ func (c *Client) open(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	now := time.Now()
-	c.status.ConnectedSince, c.status.TelemetryProof = now, now
-	if c.receiver != nil {
-		c.status.CommandProof = now
+	for i := range c.status.Parts {
+		c.status.Parts[i] = Health{Phase: Proven, Since: now, Proof: now}
+	}
+	if c.o.Auth == AuthX509 {
+		c.status.Parts[Token] = Health{Phase: Unused, Since: now}
+	}
+	if c.receiver == nil {
+		c.status.Parts[Command] = Health{Phase: Unused, Since: now}
 	}
 	c.mu.Unlock()
 	c.wg.Go(c.watchdog)
@@ -155,7 +162,8 @@ func (c *Client) transport(ctx context.Context) (net.Conn, error) {
 	host, port := splitPort(cmp.Or(c.o.Gateway, c.o.Host))
 	addr := net.JoinHostPort(host, cmp.Or(port, strconv.Itoa(c.o.Port)))
 	if c.o.Dial != nil {
-		conn, err := c.o.Dial(ctx, addr)
+		n, _ := strconv.Atoi(port) // 0: the transport's own
+		conn, err := c.o.Dial(ctx, transport.Endpoint{Host: host, Port: cmp.Or(n, c.o.Port), Name: host})
 		if err != nil {
 			return nil, failure("dial", err)
 		}

@@ -7,10 +7,10 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
 	"time"
 
 	"iotagent/iothub/sas"
+	"iotagent/iothub/transport"
 )
 
 // Auth is the way a device proves who it is.
@@ -38,19 +38,24 @@ type Options struct {
 	// Key signs tokens; Token, a complete "SharedAccessSignature …" made elsewhere, is used in its place when set.
 	Key   sas.Key
 	Token string
+	// SecondaryKey is used when the hub refuses the first, and from then on until it is refused itself; the zero Key means that there is none.
+	SecondaryKey sas.Key
 	// TokenTTL is the life of a minted token; default 1 h.
 	TokenTTL time.Duration
 	// TLS holds roots and client certificate; nil means the system's roots. The server name is set by Dial.
 	TLS *tls.Config
-	// Dial makes the transport, TLS included; nil dials TCP with TLS. Tests pass an in-memory pipe.
-	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Dial makes the byte stream, TLS included; nil dials TCP with TLS on port 5671. Tests pass an in-memory pipe.
+	Dial transport.DialFunc
 	// Now is the wall clock that tokens expire by; default time.Now.
 	Now func() time.Time
 	// CBSTimeout bounds one token request; default 30 s.
 	CBSTimeout time.Duration
-	// SettleTimeout is how long the hub may take to settle one message, or to take one it gave credit for, before the
-	// connection counts as dead; default 60 s.
+	// SettleTimeout is how long the hub may take to settle one message, to take one it gave credit for, or to give credit for one that waits, before
+	// the link counts as dead; default 45 s.
 	SettleTimeout time.Duration
+	// KeepAlive is how long a link may be idle before it is probed, and the connection before something is written to keep address translators on the
+	// way awake; default 30 s.
+	KeepAlive time.Duration
 	// Credit of the command link; default 8.
 	Credit int
 	// TelemetryOnly opens no command link: commands stay at the hub, unlocked, for a connection that wants them.
@@ -188,11 +193,3 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
-
-// Status is what one connection knows of its four parts. A zero time means "not proven".
-type Status struct {
-	ConnectedSince time.Time
-	TokenExpires   time.Time // zero with AuthX509
-	TelemetryProof time.Time // attach, or the last settled transfer
-	CommandProof   time.Time // attach, or the last delivery
-}

@@ -35,7 +35,7 @@ func (c *Client) Receive(ctx context.Context) (*Delivery, error) {
 			return nil, c.receiveError(ctx, err)
 		}
 		c.mu.Lock()
-		c.status.CommandProof = time.Now()
+		c.status.Parts[Command].Proof = time.Now()
 		c.mu.Unlock()
 		d, err := delivery(m)
 		if err != nil {

@@ -15,7 +15,7 @@ func TestTokenIsRenewedOnTheLivingConnection(t *testing.T) {
 			o := b.options()
 			o.TokenTTL = ttl
 			c := b.dial(o)
-			since := c.Status().ConnectedSince
+			since := c.Status().Parts[iothub.Connection].Since
 			for n := range 20 {
 				time.Sleep(ttl / 2)
 				if o := send(t, c, n); o.State != iothub.Accepted {
@@ -25,7 +25,7 @@ func TestTokenIsRenewedOnTheLivingConnection(t *testing.T) {
 			if n := b.TokenRequests(); n < 11 || n > 30 {
 				t.Errorf("%v: %d tokens in ten lives of one", ttl, n)
 			}
-			if s := c.Status(); s.ConnectedSince != since || !s.TokenExpires.After(wall()) {
+			if s := c.Status(); s.Parts[iothub.Connection].Since != since || !s.TokenExpires.After(wall()) {
 				t.Errorf("%v: status %+v", ttl, s)
 			}
 		})

@@ -15,6 +15,11 @@ func (c *Client) Send(ctx context.Context, m *Message) (*Receipt, error) {
 	if fault := m.check(); fault != nil {
 		return settledReceipt(Outcome{State: Rejected, Err: fault}), nil
 	}
+	return c.transmit(ctx, m.encode())
+}
+
+// transmit is Send for a message in the library's form.
+func (c *Client) transmit(ctx context.Context, m *amqp.Message) (*Receipt, error) {
 	select {
 	case c.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -34,7 +39,7 @@ func (c *Client) Send(ctx context.Context, m *Message) (*Receipt, error) {
 	r.deadline = now.Add(c.o.SettleTimeout)
 	c.writing.Store(int64(now.Sub(c.born)))
 	// Not the caller's context: one that ends in mid transfer would leave half a message on the link.
-	_, err := c.sender.SendWithReceipt(c.ctx, m.encode(), nil) //nolint:contextcheck // see above
+	_, err := c.sender.SendWithReceipt(c.ctx, m, nil) //nolint:contextcheck // see above
 	c.writing.Store(0)
 	wrote := c.gate.leave()
 	if err == nil {

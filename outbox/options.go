@@ -20,6 +20,9 @@ type Options struct {
 	MinFree int64
 	// Thin, when set, makes room from four fifths of the quota on, before anything is dropped. Default: nothing is thinned.
 	Thin Thinner
+	// LiveFirst hands out what was put after the last Mark before what was put earlier; in both the order is that of the puts. Alarms go
+	// first in either. Default: oldest first.
+	LiveFirst bool
 	// ReadOnly opens the outbox for looking only: nothing is written, no lock keeps readers out, and what would change something returns
 	// ErrReadOnly.
 	ReadOnly bool

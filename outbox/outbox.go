@@ -149,6 +149,9 @@ type Queue interface {
 	Release(ids ...ID)
 	// Reject moves one to the dead letters with the reason. Durable when it returns nil.
 	Reject(id ID, reason string) error
+	// Mark makes everything that waits now the backlog: with Options.LiveFirst what is put later is handed out before it, in the order of the puts. Call it when a
+	// connection begins. Without LiveFirst it does nothing.
+	Mark()
 	// Changed returns a channel that is closed at the next Put or Release. Take it before Next, so that no wake-up is lost.
 	Changed() <-chan struct{}
 	// Sync returns once everything put and acked so far is fsynced, or says why not.

