@@ -76,3 +76,23 @@ func (s *Status) Online() bool {
 	}
 	return true
 }
+
+// health changes what is known of a part. Since follows the phase by itself.
+func (c *Client) health(p Part, f func(*Health)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := &c.status.Parts[p]
+	before := h.Phase
+	f(h)
+	if h.Phase != before {
+		h.Since = time.Now()
+		if before == Proven {
+			h.Losses++
+		}
+	}
+}
+
+// proven takes note of a proof; the next one must come by deadline, zero for whenever.
+func (c *Client) proven(p Part, deadline time.Time) {
+	c.health(p, func(h *Health) { h.Phase, h.Proof, h.Deadline, h.Next = Proven, time.Now(), deadline, time.Time{} })
+}
