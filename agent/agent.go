@@ -65,6 +65,8 @@ type Options struct {
 	Notify func(state string)
 	// Watchdog is the interval the service manager expects to be fed in; 0 for never.
 	Watchdog time.Duration
+	// MeterFile keeps the day's count of metered messages over restarts; "" keeps it in memory only.
+	MeterFile string
 	// Version is shown by the status.
 	Version string
 	// Logger defaults to a discarding one.
@@ -106,7 +108,8 @@ func New(o *Options) *Agent {
 	a.packer = newPacker(a.o.Queue, a.o.Clock, a.log, a.pulse, a.o.Pack)
 	a.link = &link{
 		dial: a.o.Dial, queue: a.o.Queue, log: a.log, pulse: a.pulse, progress: a.progress,
-		tell: func(text string) { a.o.Notify("STATUS=" + text) },
+		metered: newMetered(a.o.Clock, a.o.MeterFile, a.log),
+		tell:    func(text string) { a.o.Notify("STATUS=" + text) },
 	}
 	a.link.status = LinkStatus{State: "offline", Since: a.started}
 	return a
@@ -196,15 +199,14 @@ func (a *Agent) startLink(ctx context.Context, router Router) (stop func()) {
 	lctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a.link.router = router
 	a.link.receiving, a.stopReceiving = context.WithCancel(lctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		a.link.run(lctx)
-	}()
+	var wg sync.WaitGroup
+	wg.Go(func() { a.link.run(lctx) })
+	wg.Go(func() { a.link.metered.watch(lctx) })
 	return func() {
 		a.stopReceiving()
 		cancel()
-		<-done
+		wg.Wait()
+		a.link.metered.save(true)
 	}
 }
 

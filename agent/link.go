@@ -22,6 +22,8 @@ type link struct {
 	router Router // nil: no commands are taken
 	log    *slog.Logger
 	pulse  *pulse
+	// metered is told of every message that the hub accepts.
+	metered *metered
 
 	// progress is signalled at each settled message.
 	progress chan<- struct{}
