@@ -57,6 +57,8 @@ type Options struct {
 	Commands Commands
 	// Pack says when messages are sealed.
 	Pack PackOptions
+	// Uplink says how they are sent.
+	Uplink UplinkOptions
 	// Clock stamps; nil means the machine's.
 	Clock *clock.Clock
 	// Drain is how long a stop waits for the hub to take what is queued; default 10 s. What is left goes out after the next start.
@@ -109,6 +111,7 @@ func New(o *Options) *Agent {
 	a.link = &link{
 		dial: a.o.Dial, queue: a.o.Queue, log: a.log, pulse: a.pulse, progress: a.progress,
 		metered: newMetered(a.o.Clock, a.o.MeterFile, a.log),
+		up:      newUplink(a.o.Uplink),
 		tell:    func(text string) { a.o.Notify("STATUS=" + text) },
 	}
 	a.link.status = LinkStatus{State: "offline", Since: a.started}

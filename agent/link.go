@@ -24,6 +24,8 @@ type link struct {
 	pulse  *pulse
 	// metered is told of every message that the hub accepts.
 	metered *metered
+	// up paces and counts the telemetry.
+	up *uplink
 
 	// progress is signalled at each settled message.
 	progress chan<- struct{}
