@@ -23,10 +23,6 @@ type cbs struct {
 
 // login opens $cbs, on a session of its own so that trouble with the device's links does not end the renewal, and puts the first token.
 func (c *Client) login(ctx context.Context) error {
-	t, err := c.mint()
-	if err != nil {
-		return err
-	}
 	parent := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.CBSTimeout, errNoAnswer)
 	defer cancel()
@@ -45,7 +41,7 @@ func (c *Client) login(ctx context.Context) error {
 		return failure("attach $cbs", err)
 	}
 	c.cbs = links
-	return c.putToken(parent, t)
+	return asError(c.identify(parent))
 }
 
 // putToken sends a token and waits for the hub's verdict, each at most CBSTimeout.
@@ -60,7 +56,7 @@ func (c *Client) putToken(ctx context.Context, t *token) error {
 		return failure("put-token", err)
 	}
 	if status != 200 && status != 202 {
-		return c.refusedToken(status, description, t)
+		return refusedToken(status, description)
 	}
 	c.accepted(t)
 	return nil

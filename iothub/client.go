@@ -14,6 +14,8 @@ import (
 // Client is one connection of a device to its hub. Its methods may be called from any goroutine. It owns its goroutines until Close returns.
 type Client struct {
 	o    Options
+	at   place
+	keys *keyring
 	wire *wire
 	conn *amqp.Conn
 	cbs  *cbs // nil unless AuthSAS
@@ -31,6 +33,8 @@ type Client struct {
 	cancel  context.CancelCauseFunc
 	closing atomic.Bool
 	wg      sync.WaitGroup
+
+	renewNow chan chan<- error // who asks for a new token, and hears what became of it
 
 	mu     sync.Mutex
 	status Status
@@ -151,7 +155,7 @@ func (c *Client) linkLost(link string, remote *amqp.Error) {
 		c.fail(&Error{Op: op, Class: ClassNetwork, Err: errors.New("closed by the hub without a reason")})
 		return
 	}
-	c.fail(refusal(op, string(remote.Condition), remote.Description))
+	c.fail(refused(op, remote))
 }
 
 // watchdog ends a connection that has stopped taking a message half way: the library then heeds nothing but the end of the connection.

@@ -178,7 +178,7 @@ func TestMessageThatCannotBeSent(t *testing.T) {
 
 func TestWrongKey(t *testing.T) {
 	run(t, nil, func(t *testing.T, b *bed) {
-		b.RejectNextTokens(1, 401, "The specified SAS token has an invalid signature. It does not match either the primary or secondary key.")
+		b.RejectNextTokens(2, 401, "The specified SAS token has an invalid signature. It does not match either the primary or secondary key.")
 		_, err := iothub.Dial(t.Context(), b.options())
 		if e := want(t, err, iothub.ClassAuth); !strings.Contains(e.Hint, "clock or key") || !strings.Contains(e.Hint, wall().UTC().Format("2006-01-02T15")) {
 			t.Errorf("hint %q", e.Hint)
