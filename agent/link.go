@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"iotagent/agent/patience"
 	"iotagent/c2d"
 	"iotagent/internal/backoff"
 	"iotagent/internal/clock"
@@ -82,7 +83,7 @@ const (
 // run keeps the link up until ctx is done.
 func (l *link) run(ctx context.Context) {
 	defer l.pulse.done("link")
-	rest := newPatience()
+	rest := patience.New(nil)
 	for ctx.Err() == nil {
 		l.set(func(s *LinkStatus) { s.State, s.Since, s.NextAttempt = "connecting", time.Now(), nil })
 		l.report()
@@ -96,7 +97,7 @@ func (l *link) run(ctx context.Context) {
 		if connected {
 			lived = time.Since(started)
 		}
-		l.wait(ctx, err, rest.next(classOf(err), lived, worked))
+		l.wait(ctx, err, rest.Next(err, lived, worked))
 	}
 	l.set(func(s *LinkStatus) { s.State, s.Since, s.NextAttempt = "offline", time.Now(), nil })
 }

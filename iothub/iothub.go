@@ -197,3 +197,6 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Code returns the six-digit code in the hub's description ("Troubleshoot Azure IoT Hub error codes"), 0 without one.
+func (e *Error) Code() int { return errorCode(e.Description) }
