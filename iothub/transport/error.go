@@ -36,6 +36,9 @@ func failed(op, addr string, err error) *Error {
 			err = fmt.Errorf("%s: %w", dial.Addr, dial.Err)
 		}
 	}
+	if err == context.DeadlineExceeded { //nolint:errorlint // the bare one, which says nothing to a person
+		err = fmt.Errorf("no answer: %w", err)
+	}
 	return &Error{Op: op, Addr: addr, Err: err}
 }
 
