@@ -44,11 +44,11 @@ func (d *Dialer) proxy(host string, port int) (*url.URL, error) {
 	return u, nil
 }
 
-// proxyAnswer is a proxy's refusal to connect.
-type proxyAnswer struct{ status int }
+// statusError is a proxy's refusal to connect.
+type statusError struct{ status int }
 
 // Error says what to look for.
-func (a *proxyAnswer) Error() string {
+func (a *statusError) Error() string {
 	switch a.status {
 	case http.StatusForbidden, http.StatusMethodNotAllowed:
 		return fmt.Sprintf("the proxy answered with HTTP status %d: it does not allow this port or this host", a.status)
@@ -98,7 +98,7 @@ func (d *Dialer) connect(ctx context.Context, c net.Conn, proxy *url.URL, addr s
 	case resp.StatusCode == http.StatusProxyAuthRequired:
 		return nil, fmt.Errorf("%w: check name and password in proxy_credentials_file, and that basic authentication is allowed", ErrProxyAuth)
 	case resp.StatusCode/100 != 2:
-		return nil, &proxyAnswer{resp.StatusCode}
+		return nil, &statusError{resp.StatusCode}
 	case rest.Buffered() > 0:
 		return nil, errors.New("the proxy sent something of its own into the connection")
 	}

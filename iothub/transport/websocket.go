@@ -84,7 +84,7 @@ func (s *stream) Read(p []byte) (int, error) {
 			}
 		}
 		n, err := s.message.Read(p)
-		if err == io.EOF { //nolint:errorlint // the message's own end; a broken connection's is wrapped
+		if err == io.EOF { // the message's own end; that of a broken connection is wrapped
 			s.message, err = nil, nil
 		}
 		if n > 0 || err != nil {
