@@ -3,6 +3,8 @@ package agent
 import (
 	"sync"
 	"time"
+
+	"iotagent/outbox"
 )
 
 // UplinkOptions are the settings of the sender of telemetry. The zero value means the defaults.
@@ -48,26 +50,181 @@ type UplinkStatus struct {
 	Dead     uint64 `json:"dead_messages"`
 }
 
-// uplink is what the sender of telemetry knows beyond one connection. Its methods may be called from any goroutine.
+// uplink is what the sender of telemetry knows: what is in flight, how much may be, how fast, and what was refused. Its methods may be called from
+// any goroutine; the sender decides with them and the settler tells them what came of it.
 type uplink struct {
-	o  UplinkOptions
-	mu sync.Mutex
-	st UplinkStatus
+	o UplinkOptions
+	// room is signalled when something may go that had to wait.
+	room chan struct{}
+
+	mu     sync.Mutex
+	st     UplinkStatus // the counts
+	flight flight       // of this connection
+	rate   rate
+	pace   pace
+	doubts doubts
+	// alarms were taken from the outbox and are not settled.
+	alarms uint64
+	// starved: the sender waits for room.
+	starved bool
 }
 
 func newUplink(o UplinkOptions) *uplink {
-	return &uplink{o: o.withDefaults()}
+	return &uplink{o: o.withDefaults(), room: make(chan struct{}, 1), flight: newFlight(), doubts: newDoubts()}
 }
 
-func (u *uplink) set(f func(*UplinkStatus)) {
+// begin makes the window small again, for a new connection.
+func (u *uplink) begin() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	f(&u.st)
+	u.flight = newFlight()
+}
+
+// order is how much to take from the outbox.
+type order struct {
+	entries int
+	bytes   int64
+	// batch and portion bound each batch.
+	batch   int
+	portion int64
+}
+
+// wanted returns how much may be taken from the outbox now, entries 0 when nothing: then wait says how long, 0 that it depends on the room.
+func (u *uplink) wanted(now time.Time) (o order, wait time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if wait = max(u.pace.wait(now, false), u.rate.wait(now)); wait > 0 {
+		return o, wait
+	}
+	transfers, bytes := u.flight.room()
+	if transfers == 0 {
+		u.starved = true
+		return o, 0
+	}
+	o = order{entries: min(transfers, singles), bytes: min(bytes, batchBytes), batch: min(u.o.BatchMessages, u.rate.portion()), portion: u.flight.portion()}
+	if o.batch > 1 {
+		o.entries, o.bytes = o.batch, min(bytes, o.portion*2/3) // encoded they are larger
+	}
+	return o, 0
+}
+
+// enter counts a parcel that is about to be sent, or says that it may not be: then wait is as with wanted.
+func (u *uplink) enter(now time.Time, p *parcel) (ok bool, wait time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	wait = u.pace.wait(now, p.alarm)
+	if !p.alarm {
+		wait = max(wait, u.rate.wait(now))
+	}
+	if wait > 0 {
+		return false, wait
+	}
+	if !u.flight.fits(p.alarm, p.bytes) {
+		u.starved = true
+		return false, 0
+	}
+	u.rate.spend(len(p.items))
+	u.flight.enter(len(p.items), p.bytes)
+	return true, 0
+}
+
+// unsent takes back an enter.
+func (u *uplink) unsent(p *parcel) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.rate.spend(-len(p.items))
+	u.leave(p)
+}
+
+func (u *uplink) sent(p *parcel) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.st.Transfers++
+	if n := len(p.items); n > 1 {
+		u.st.Batches++
+		u.st.BatchedMessages += uint64(n)
+	}
+}
+
+func (u *uplink) leave(p *parcel) {
+	u.flight.leave(len(p.items), p.bytes)
+	if u.starved {
+		u.starved = false
+		u.kick()
+	}
+}
+
+// kick has the sender look again.
+func (u *uplink) kick() {
+	select {
+	case u.room <- struct{}{}:
+	default:
+	}
+}
+
+// taken counts the alarms among entries of the outbox; given takes them off again when they were settled or released.
+func (u *uplink) taken(es []outbox.Entry) {
+	n := uint64(0)
+	for i := range es {
+		if es[i].ID.Lane == outbox.Alarm {
+			n++
+		}
+	}
+	if n > 0 {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.alarms += n
+	}
+}
+
+func (u *uplink) given(ids []outbox.ID) {
+	n := uint64(0)
+	for _, id := range ids {
+		if id.Lane == outbox.Alarm {
+			n++
+		}
+	}
+	if n > 0 {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.alarms -= n
+		u.kick()
+	}
+}
+
+// untaken reports whether some of the alarms that wait in the outbox were not taken.
+func (u *uplink) untaken(queued uint64) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return queued > u.alarms
+}
+
+// groupOf is doubts.groupOf.
+func (u *uplink) groupOf(id outbox.ID) uint64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.doubts.groupOf(id)
+}
+
+// due is doubts.due.
+func (u *uplink) due(now time.Time, most time.Duration) (ids []outbox.ID, next time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.doubts.due(now, most)
 }
 
 // snapshot returns the present status.
 func (u *uplink) snapshot() UplinkStatus {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.st
+	s, f := u.st, &u.flight
+	s.InFlightTransfers, s.InFlightMessages, s.InFlightBytes = f.transfers, f.messages, f.bytes
+	s.WindowTransfers, s.WindowBytes = f.limit(true)
+	s.SettleMillis = float64(f.settle.Microseconds()) / 1000
+	s.RatePerSecond = u.rate.limit
+	if r := u.pace.of(false); time.Now().Before(r.until) {
+		until := r.until
+		s.PausedUntil, s.Pause = &until, string(r.class)
+	}
+	return s
 }
