@@ -41,6 +41,7 @@ type CertificateFile struct {
 
 	mu    sync.Mutex
 	seen  [2]os.FileInfo // of the last look, nil for a file that was not there
+	bad   string         // what was wrong with them then
 	pair  *tls.Certificate
 	given *tls.Certificate // to the last handshake
 	said  time.Time        // the last warning of the end
@@ -141,19 +142,27 @@ func (f *CertificateFile) Watch(ctx context.Context) {
 	}
 }
 
-// refresh reads the files if they changed since the last look, and warns of the end.
+// refresh reads the files if they changed since the last look, or could not be used then, and warns of the end.
 func (f *CertificateFile) refresh() {
-	if now := f.look(); changed(f.seen, now) {
+	if now := f.look(); f.bad != "" || changed(f.seen, now) {
 		f.seen = now
-		switch pair, err := f.read(); {
-		case err != nil:
-			f.o.Logger.Warn("changed certificate not used; the one before is", "error", err, "expires", f.pair.Leaf.NotAfter)
-		case !slices.EqualFunc(pair.Certificate, f.pair.Certificate, bytes.Equal):
-			f.pair, f.said = pair, time.Time{}
-			f.o.Logger.Info("certificate renewed", "file", f.cert, "expires", pair.Leaf.NotAfter)
-		}
+		f.take(f.read())
 	}
 	f.warn()
+}
+
+func (f *CertificateFile) take(pair *tls.Certificate, err error) {
+	switch {
+	case err != nil && err.Error() != f.bad:
+		f.bad = err.Error()
+		f.o.Logger.Warn("changed certificate not used; the one before is", "error", err, "expires", f.pair.Leaf.NotAfter)
+	case err != nil: // said already
+	case !slices.EqualFunc(pair.Certificate, f.pair.Certificate, bytes.Equal):
+		f.bad, f.pair, f.said = "", pair, time.Time{}
+		f.o.Logger.Info("certificate renewed", "file", f.cert, "expires", pair.Leaf.NotAfter)
+	default:
+		f.bad = ""
+	}
 }
 
 func (f *CertificateFile) warn() {
