@@ -64,9 +64,9 @@ func live(t *testing.T, seed uint64, long bool, bin string, end time.Time) []mea
 		w.cancel()
 		w.wg.Wait()
 	}()
-	w.say("in %s", w.dir)
+	w.say("%s, %s, in %s", w.way.transport, w.way.order, w.dir)
 	w.up()
-	kinds := fit(troubles(fmt.Sprintf("localhost:%d", w.port)), long)
+	kinds := fit(troubles(w.target()), long)
 	w.say("%d kinds of trouble, until %s", len(kinds), end.Format(time.TimeOnly))
 	all, err := w.run(end, kinds)
 	if err != nil {

@@ -24,6 +24,7 @@ type load struct {
 
 	mu       sync.Mutex
 	lines    int             // handed to `iotagent send`
+	last     int             // number of the command that was sent last
 	commands map[string]bool // body to whether the hub took it
 }
 
@@ -95,13 +96,15 @@ func (l *load) send(ctx context.Context, w *world, nth int) {
 func (l *load) command(ctx context.Context, w *world, nth int) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	n := fmt.Sprint(nth)
 	cmd := exec.CommandContext(ctx, filepath.Join(w.bin, "hubctl"), "--connection-string-file", w.path("hub/service.connection-string"),
-		"--ca", w.path("hub/ca.pem"), "send", device, "--command", "count", "--id", "command-"+n, "--body", `{"n":"`+n+`"}`)
+		"--ca", w.path("hub/ca.pem"), "send", device, "--command", "count", "--id", fmt.Sprintf("command-%d", nth), "--body", body(nth))
+	l.mu.Lock()
+	l.last = nth
+	l.mu.Unlock()
 	took := cmd.Run() == nil
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.commands[`{"n":"`+n+`"}`] = took
+	l.commands[body(nth)] = took
 }
 
 // effects returns how often each command took effect, and how many of those that the hub took did not.
@@ -126,3 +129,27 @@ func (l *load) effects(w *world) (times map[string]int, took, without int, err e
 	}
 	return times, took, without, nil
 }
+
+// sent is the number of the last command that was sent.
+func (l *load) sent() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+// effectAfter reports whether a command with a higher number took effect.
+func (l *load) effectAfter(w *world, last int) bool {
+	times, _, _, err := l.effects(w)
+	if err != nil {
+		return false
+	}
+	for n := last + 1; n <= l.sent(); n++ {
+		if times[body(n)] > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// body is that of the nth command, which is also its effect.
+func body(n int) string { return fmt.Sprintf(`{"n":"%d"}`, n) }

@@ -51,7 +51,7 @@ func (w *world) step(s *step) (measured, error) {
 		m.name = "two troubles at once"
 	}
 	w.say("%d: %s, for %s", s.nth, s.title(), s.hold)
-	onset := time.Now()
+	onset, last := time.Now(), w.load.sent()
 	span := w.judge.begin(onset, s.trouble, s.second)
 	if err := w.begin(s.trouble); err != nil {
 		return m, err
@@ -66,7 +66,7 @@ func (w *world) step(s *step) (measured, error) {
 			return m, err
 		}
 	}
-	if err := w.heal(s, onset, since, &m); err != nil {
+	if err := w.heal(s, onset, since, last, &m); err != nil {
 		return m, err
 	}
 	m.again = w.judge.end(span, time.Now())
@@ -115,14 +115,16 @@ func (w *world) notice(onset time.Time, m *measured) {
 	}
 }
 
-// heal waits until telemetry flows again with both links there and the status online, and then until nothing waits that is older.
-func (w *world) heal(s *step, onset, since time.Time, m *measured) error {
+// heal waits until telemetry flows again with both links there and the status online, and then until nothing waits that is older. Where it is
+// about commands, one that was sent after the last before it has to take effect.
+func (w *world) heal(s *step, onset, since time.Time, last int, m *measured) error {
 	var v view
 	well := w.within(s.limit(), func() bool {
 		w.notice(onset, m)
 		links, at := w.watch.atHub()
 		v = w.watch.agent()
-		return v.err == nil && v.online && v.at.After(since) && links == 2 && at.After(since) && w.judge.freshSince(since)
+		return v.err == nil && v.online && v.at.After(since) && links == 2 && at.After(since) && w.judge.freshSince(since) &&
+			(!s.command || w.load.effectAfter(w, last))
 	})
 	if !well {
 		return fmt.Errorf("not healed within %s", s.limit())

@@ -28,6 +28,8 @@ type trouble struct {
 	repeats bool
 	// gives: the hub gave messages back, which may come after later ones.
 	gives bool
+	// command: it is about the command link, which is back when a command takes effect.
+	command bool
 	// slow: the agent has reason to stay away longer than a short run has time for.
 	slow bool
 }
@@ -52,8 +54,10 @@ func (k *trouble) limit() time.Duration {
 func troubles(to string) []trouble {
 	all := cuts()
 	all = append(all, partings()...)
+	all = append(all, sessions()...)
 	all = append(all, redirects(to)...)
 	all = append(all, silences()...)
+	all = append(all, deafness()...)
 	all = append(all, outcomes()...)
 	all = append(all, refusals()...)
 	return append(all, deaths()...)
@@ -143,6 +147,26 @@ func partings() []trouble {
 	return all
 }
 
+// sessions end, links end in ways of their own.
+func sessions() []trouble {
+	var all []trouble
+	for _, c := range []string{"", "amqp:internal-error", "amqp:session:window-violation"} {
+		all = append(all, trouble{name: "session ended: " + orNothing(c), on: orders(simctl.Request{Action: "end", Condition: c, Description: "chaos"})})
+	}
+	for _, at := range []struct{ name, address string }{{"telemetry link", telemetry}, {"command link", commands}} {
+		all = append(all,
+			trouble{name: at.name + " suspended", on: orders(simctl.Request{Action: "detach", Mode: "suspend", Address: at.address})},
+			trouble{name: at.name + " attached, then detached", on: orders(
+				simctl.Request{Action: "attach", Mode: "after", Address: at.address, Condition: "amqp:internal-error", Description: "chaos"},
+				simctl.Request{Action: "detach", Address: at.address, Condition: "amqp:link:detach-forced"},
+			)})
+	}
+	for i := range all {
+		all[i].repeats = true
+	}
+	return all
+}
+
 // redirects lead back to the same hub.
 func redirects(to string) []trouble {
 	return []trouble{
@@ -175,6 +199,23 @@ func silences() []trouble {
 	return all
 }
 
+// deafness is of links while others live. Nobody lifts it: the agent has to make the link anew.
+func deafness() []trouble {
+	deaf := func(address string) []simctl.Request {
+		return orders(simctl.Request{Action: "deaf", Mode: "now", Address: address})
+	}
+	return []trouble{
+		{name: "telemetry link deaf", repeats: true, on: deaf(telemetry)},
+		{name: "command link deaf", repeats: true, command: true, on: deaf(commands)},
+		{name: "both links deaf", repeats: true, command: true, on: deaf("")},
+		{
+			name: "all telemetry links deaf", repeats: true, silent: true, least: 3 * time.Second, most: 20 * time.Second,
+			on:  orders(simctl.Request{Action: "deaf", Mode: "on", Address: telemetry}),
+			off: orders(simctl.Request{Action: "deaf", Mode: "off"}, simctl.Request{Action: "detach", Condition: "amqp:link:detach-forced"}),
+		},
+	}
+}
+
 // outcomes are what the hub says of messages and commands.
 func outcomes() []trouble {
 	clearing := orders(simctl.Request{Action: "ack", Mode: "clear"})
@@ -201,6 +242,12 @@ func outcomes() []trouble {
 			name: "throttled to 20 a second", gives: true, on: orders(simctl.Request{Action: "throttle", On: true, Rate: 20, Delay: "1s"}),
 			off: orders(simctl.Request{Action: "throttle"}), least: 3 * time.Second, most: 10 * time.Second,
 		},
+		{
+			name: "settlements after the end of the link", repeats: true, least: time.Second, most: 4 * time.Second,
+			on: append(clearing[:1:1], simctl.Request{Action: "ack", Mode: "delay", Delay: "500ms"}, simctl.Request{Action: "late", On: true},
+				simctl.Request{Action: "detach", Address: telemetry, Condition: "amqp:link:detach-forced"}),
+			off: orders(simctl.Request{Action: "late"}),
+		},
 		{name: "settlements of 3 commands lost", on: orders(simctl.Request{Action: "settlement", N: 3})},
 	}
 }
@@ -219,6 +266,9 @@ func refusals() []trouble {
 		{
 			name: "FLOW without next-incoming-id", on: orders(simctl.Request{Action: "omit-id", On: true}, drop),
 			off: orders(simctl.Request{Action: "omit-id"}, drop),
+		},
+		{
+			name: "echoes not answered", on: orders(simctl.Request{Action: "mute-echo", On: true}), off: orders(simctl.Request{Action: "mute-echo"}),
 		},
 		{
 			name: "slow reader (2000 bytes a second)", on: orders(simctl.Request{Action: "slow", N: 2000}),
