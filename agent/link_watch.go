@@ -148,17 +148,17 @@ func (s *LinkStatus) line(zone *time.Location) string {
 		return ""
 	}
 	if s.State == "online" {
-		if s.Via != "" {
-			return "online via " + s.Via
-		}
-		return "online"
+		return s.onlineLine()
 	}
 	var b strings.Builder
 	b.WriteString("connecting to the hub")
 	if p := s.Trouble(); p != nil && (s.State != "connecting" || s.Error != "") {
 		b.Reset()
 		fmt.Fprintf(&b, "%s %s", p.Title(), p.Phase)
-		if p.Cause != "" {
+		switch {
+		case p.Class == string(iothub.ClassDisplaced):
+			b.WriteString(": another client connects as this device")
+		case p.Cause != "":
 			b.WriteString(": " + oneLine(p.Cause))
 		}
 	}
@@ -166,6 +166,17 @@ func (s *LinkStatus) line(zone *time.Location) string {
 		b.WriteString("; next attempt " + s.NextAttempt.In(zone).Format(time.TimeOnly))
 	}
 	return b.String()
+}
+
+func (s *LinkStatus) onlineLine() string {
+	line := "online"
+	if s.Via != "" {
+		line += " via " + s.Via
+	}
+	if s.PausedUntil != nil && s.Uplink.Pause == string(iothub.ClassQuota) {
+		line += ", the hub's daily quota is used up"
+	}
+	return line
 }
 
 // oneLine keeps the hub's words from making a second line, or a very long one.
