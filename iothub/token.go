@@ -154,10 +154,9 @@ func (c *Client) RenewToken(ctx context.Context) error {
 func (c *Client) renew(old *token, asker chan<- error) {
 	tries := backoff.Backoff{Floor: min(5*time.Second, old.life/50+1), Cap: 20 * time.Second}
 	e := c.identify(c.ctx)
-	for n := c.keys.inUse(); ; e = c.put(c.ctx, n) {
+	for n := c.keys.inUse(); ; {
 		if asker != nil {
 			asker <- asError(e)
-			asker = nil
 		}
 		if e == nil {
 			c.o.Logger.Info("token renewed", "expires", c.token.expires)
@@ -166,26 +165,28 @@ func (c *Client) renew(old *token, asker chan<- error) {
 		if c.ctx.Err() != nil {
 			return
 		}
-		c.o.Logger.Warn("token not renewed", "error", e, "left", c.left())
-		c.health(Token, func(h *Health) { h.Phase, h.Cause = Doubtful, e })
 		wait := tries.Next()
 		if e.Class == ClassAuth || e.Class == ClassDisabled {
 			wait = max(wait, (c.left()-old.reserve())/2)
-			n, _ = c.keys.other(n)
+			if other, ok := c.keys.other(n); ok {
+				n = other
+			}
 		}
-		ends := c.left()-wait <= old.reserve()
+		until := max(c.left()-wait, old.reserve())
+		c.o.Logger.Warn("token not renewed", "error", e, "left", c.left())
+		c.health(Token, func(h *Health) { h.Phase, h.Cause, h.Next = Doubtful, e, time.Now().Add(wait) })
 		var ok bool
-		if ends {
-			asker, ok = c.sleepUntil(old.reserve())
-		} else {
-			asker, ok = c.sleepUntil(c.left() - wait)
-		}
-		if !ok {
+		if asker, ok = c.sleepUntil(until); !ok {
 			return
 		}
-		if ends && asker == nil {
+		switch {
+		case asker != nil:
+			e = c.identify(c.ctx)
+		case until == old.reserve():
 			c.retire(c.o.explain(c.ctx, e))
 			return
+		default:
+			e = c.put(c.ctx, n)
 		}
 	}
 }
@@ -244,7 +245,7 @@ func asError(e *Error) error {
 // retire lets what is in flight finish, then ends the client.
 func (c *Client) retire(why *Error) {
 	c.gate.close(why)
-	c.health(Token, func(h *Health) { h.Phase, h.Cause, h.Deadline = Down, why, time.Time{} })
+	c.health(Token, func(h *Health) { h.Phase, h.Cause, h.Deadline, h.Next = Down, why, time.Time{}, time.Time{} })
 	ctx, cancel := context.WithTimeout(c.ctx, max(min(30*time.Second, c.left()), time.Second))
 	defer cancel()
 	_ = c.gate.drained(ctx, c.Done()) // what does not finish is sent again on the next connection
