@@ -13,6 +13,7 @@ import (
 	"iotagent/config"
 	"iotagent/internal/cli"
 	"iotagent/internal/quantity"
+	"iotagent/iothub/transport"
 	"iotagent/sensors"
 )
 
@@ -23,13 +24,18 @@ type checkCommand struct {
 
 // checked is what a configuration comes to. docs/formats.md shows its JSON.
 type checked struct {
-	File     string   `json:"file"`
-	Hub      string   `json:"hub"`
-	Device   string   `json:"device"`
-	Auth     string   `json:"auth"`
-	StateDir string   `json:"state_dir"`
-	Sensors  []string `json:"sensors"`
-	Commands []string `json:"commands"`
+	File   string `json:"file"`
+	Hub    string `json:"hub"`
+	Device string `json:"device"`
+	Auth   string `json:"auth"`
+	// Transport is the configuration's; Proxy is the host of the one that is used.
+	Transport string `json:"transport"`
+	Proxy     string `json:"proxy,omitempty"`
+	// CertificateExpires is of the client's certificate.
+	CertificateExpires *time.Time `json:"certificate_expires,omitempty"`
+	StateDir           string     `json:"state_dir"`
+	Sensors            []string   `json:"sensors"`
+	Commands           []string   `json:"commands"`
 	// MessagesADay is what the schedule will send when every message holds what one flush interval gives.
 	MessagesADay int64 `json:"messages_a_day"`
 	// DiskWrites says when readings are written to the disk, and what a power cut takes.
@@ -55,8 +61,9 @@ func (c *checkCommand) Run(ctx context.Context, std cli.IO, path configPath) err
 	result := &checked{
 		File: f.Path, Hub: cr.Host, Device: cr.DeviceID, Auth: cr.Auth, StateDir: f.Agent.StateDir,
 		Sensors: []string{}, Commands: []string{}, Warnings: append([]string{}, warningTexts(f)...), MessagesADay: messagesADay(f),
-		DiskWrites: diskWrites(f),
+		DiskWrites: diskWrites(f), Transport: f.Hub.Transport,
 	}
+	result.way(f, &cr)
 	for _, s := range f.Sensors {
 		result.Sensors = append(result.Sensors, fmt.Sprintf("%s (%s, every %s)", s.Name, s.Type, s.Interval.Duration))
 	}
@@ -73,6 +80,22 @@ func (c *checkCommand) Run(ctx context.Context, std cli.IO, path configPath) err
 		err = result.print(std.Out)
 	}
 	return errors.Join(err, failed)
+}
+
+// way says how the hub is reached.
+func (r *checked) way(f *config.File, cr *config.Credentials) {
+	var err error
+	if r.Proxy, err = proxyHost(f, cr); err != nil {
+		r.Warnings = append(r.Warnings, err.Error())
+	}
+	if cr.Certificate == nil {
+		return
+	}
+	end := cr.Certificate.Expires()
+	r.CertificateExpires = &end
+	if left := time.Until(end); left < transport.WarnAhead {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s: the certificate ends at %s", cr.CertFile, end.Format(time.RFC3339)))
+	}
 }
 
 // messagesADay counts messages from the schedule alone: a lane with sensors sends once a flush, but no more often than its
@@ -154,11 +177,11 @@ func probeHub(ctx context.Context, f *config.File) (reached bool, err error) {
 		}
 		return false, cli.Fail(cli.Failed, fmt.Errorf("the daemon is %s: %s", s.Link.State, s.Link.Error), s.Link.Hint)
 	}
-	dial, err := dialer(f, true, nil)
+	link, err := dialer(f, true, nil)
 	if err != nil {
 		return false, err
 	}
-	client, err := dial(ctx)
+	client, err := link.dial(ctx)
 	if err != nil {
 		return false, cli.Fail(cli.Failed, err, agent.Hint(err))
 	}
@@ -168,6 +191,7 @@ func probeHub(ctx context.Context, f *config.File) (reached bool, err error) {
 func (r *checked) print(w io.Writer) error {
 	fmt.Fprintf(w, "%s is right\n", r.File)
 	fmt.Fprintf(w, "device %s at hub %s, %s\n", r.Device, r.Hub, r.Auth)
+	r.printWay(w)
 	fmt.Fprintf(w, "state in %s\n", r.StateDir)
 	for _, s := range r.Sensors {
 		fmt.Fprintf(w, "sensor %s\n", s)
@@ -184,6 +208,17 @@ func (r *checked) print(w io.Writer) error {
 		return err
 	}
 	return nil
+}
+
+func (r *checked) printWay(w io.Writer) {
+	way := "transport " + r.Transport
+	if r.Proxy != "" {
+		way += ", through proxy " + r.Proxy
+	}
+	fmt.Fprintln(w, way)
+	if r.CertificateExpires != nil {
+		fmt.Fprintf(w, "certificate until %s\n", r.CertificateExpires.Format(time.RFC3339))
+	}
 }
 
 func printProbe(w io.Writer, r *checked) error {

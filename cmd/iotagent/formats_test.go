@@ -42,7 +42,7 @@ func TestReadFormat(t *testing.T) {
 func TestCheckFormat(t *testing.T) {
 	reached := false
 	c := checked{
-		File: "/etc/iotagent/iotagent.toml", Hub: "myhub.azure-devices.net", Device: "pi-17", Auth: "sas", StateDir: "/var/lib/iotagent",
+		File: "/etc/iotagent/iotagent.toml", Hub: "myhub.azure-devices.net", Device: "pi-17", Auth: "sas", Transport: "auto", StateDir: "/var/lib/iotagent",
 		Sensors: []string{"boiler (bme280, every 10s)"}, Commands: []string{"relay (gpio)"}, MessagesADay: 8640,
 		DiskWrites: "none while …",
 		Warnings:   []string{"command \"relay\": …"}, Readings: aReading(), HubReached: &reached,

@@ -36,14 +36,16 @@ func (c *runCommand) Run(ctx context.Context, std cli.IO, path configPath) error
 	for _, w := range f.Warnings {
 		log.Warn("configuration", "warning", w)
 	}
-	dial, err := dialer(f, c.Once || c.UntilDrained, log)
+	link, err := dialer(f, c.Once || c.UntilDrained, log)
 	if err != nil {
 		return err
 	}
 	if c.Once || c.UntilDrained {
-		return c.finite(ctx, f, dial, log)
+		return c.finite(ctx, f, link.dial, log)
 	}
-	return serve(ctx, f, dial, log)
+	stopWatching := link.watch(ctx)
+	defer stopWatching()
+	return serve(ctx, f, link.dial, log)
 }
 
 // finite runs one of the modes that end by themselves; they take no commands.
