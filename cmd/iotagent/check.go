@@ -36,8 +36,11 @@ type checked struct {
 	StateDir           string     `json:"state_dir"`
 	Sensors            []string   `json:"sensors"`
 	Commands           []string   `json:"commands"`
-	// MessagesADay is what the schedule will send when every message holds what one flush interval gives.
+	// MessagesADay is about what the schedule sends, MeteredADay what the hub counts of its daily quota for it. The sizes are those of readings that --probe
+	// took, a typical one without.
 	MessagesADay int64 `json:"messages_a_day"`
+	MeteredADay  int64 `json:"metered_a_day"`
+	BytesADay    int64 `json:"bytes_a_day"`
 	// DiskWrites says when readings are written to the disk, and what a power cut takes.
 	DiskWrites string   `json:"disk_writes"`
 	Warnings   []string `json:"warnings"`
@@ -60,7 +63,7 @@ func (c *checkCommand) Run(ctx context.Context, std cli.IO, path configPath) err
 	}
 	result := &checked{
 		File: f.Path, Hub: cr.Host, Device: cr.DeviceID, Auth: cr.Auth, StateDir: f.Agent.StateDir,
-		Sensors: []string{}, Commands: []string{}, Warnings: append([]string{}, warningTexts(f)...), MessagesADay: messagesADay(f),
+		Sensors: []string{}, Commands: []string{}, Warnings: append([]string{}, warningTexts(f)...),
 		DiskWrites: diskWrites(f), Transport: f.Hub.Transport,
 	}
 	result.way(f, &cr)
@@ -74,6 +77,8 @@ func (c *checkCommand) Run(ctx context.Context, std cli.IO, path configPath) err
 	if c.Probe {
 		failed = probe(ctx, f, result)
 	}
+	cost := costADay(f, result.Readings)
+	result.MessagesADay, result.MeteredADay, result.BytesADay = int64(cost.Messages), int64(cost.Metered), int64(cost.Bytes)
 	if c.JSON {
 		err = json.NewEncoder(std.Out).Encode(result)
 	} else {
@@ -98,29 +103,6 @@ func (r *checked) way(f *config.File, cr *config.Credentials) {
 	}
 }
 
-// messagesADay counts messages from the schedule alone: a lane with sensors sends once a flush, but no more often than its
-// fastest sensor reads.
-func messagesADay(f *config.File) int64 {
-	wait := sealedAfter(f)
-	fastest := map[string]time.Duration{}
-	var each int64 // with every reading sealed alone
-	for _, s := range f.Sensors {
-		d := s.Interval.Duration
-		each += int64(24 * time.Hour / d)
-		if old, ok := fastest[s.Lane]; !ok || d < old {
-			fastest[s.Lane] = d
-		}
-	}
-	if wait <= 0 {
-		return each
-	}
-	var n int64
-	for _, d := range fastest {
-		n += int64(24 * time.Hour / max(wait, d))
-	}
-	return min(n, each)
-}
-
 // diskWrites says what max_loss means for the disk.
 func diskWrites(f *config.File) string {
 	loss := f.Outbox.MaxLoss
@@ -129,11 +111,6 @@ func diskWrites(f *config.File) string {
 	}
 	within := quantity.Duration{Duration: loss.Duration - sealedAfter(f)}
 	return fmt.Sprintf("none while the hub takes a message within %v; a power cut takes at most the last %v of readings", within, loss)
-}
-
-// sealedAfter is how long a reading waits at most until its message is sealed.
-func sealedAfter(f *config.File) time.Duration {
-	return min(f.Telemetry.FlushInterval.Duration, f.Outbox.MaxLoss.Duration/2)
 }
 
 func warningTexts(f *config.File) []string {
@@ -199,7 +176,7 @@ func (r *checked) print(w io.Writer) error {
 	for _, s := range r.Commands {
 		fmt.Fprintf(w, "command %s\n", s)
 	}
-	fmt.Fprintf(w, "about %d messages a day (each at most 4 KiB is metered as one)\n", r.MessagesADay)
+	fmt.Fprintln(w, r.cost())
 	fmt.Fprintf(w, "disk writes: %s\n", r.DiskWrites)
 	for _, s := range r.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", s)

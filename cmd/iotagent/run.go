@@ -133,8 +133,6 @@ func agentOptions(f *config.File, q *outbox.Outbox, dial dialFunc, log *slog.Log
 	return &agent.Options{
 		Queue: q, Admin: q, Dial: dial, Drain: f.Agent.DrainTimeout.Duration, Version: version.String(), Logger: log,
 		MeterFile: filepath.Join(f.Agent.StateDir, "metered.json"),
-		Pack: agent.PackOptions{
-			MaxMessageBytes: f.Telemetry.MaxMessageBytes, FlushInterval: f.Telemetry.FlushInterval.Duration, MaxLoss: f.Outbox.MaxLoss.Duration,
-		},
+		Pack:      packOptions(f),
 	}
 }
