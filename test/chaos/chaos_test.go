@@ -33,8 +33,8 @@ func TestChaos(t *testing.T) {
 	if err != nil || duration < 2*closing {
 		t.Fatalf("CHAOS_DURATION %q: want a duration of a minute or more", os.Getenv("CHAOS_DURATION"))
 	}
-	end := time.Now().Add(duration - closing)
 	bin := build(t)
+	end := time.Now().Add(duration - closing)
 	var mu sync.Mutex
 	var all []measured
 	t.Run("worlds", func(t *testing.T) {
