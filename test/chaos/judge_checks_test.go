@@ -78,6 +78,20 @@ func TestJudge(t *testing.T) {
 				j.arrive(at(i), reading("e", n, fmt.Sprint(n)))
 			}
 		}, nil, "(in the time of: lossy)"},
+		{"live first", func(j *judge) {
+			j.liveFirst = true
+			for _, n := range []int{1, 3, 2} {
+				j.arrive(at(n), reading("e", n, fmt.Sprint(n)))
+			}
+		}, nil, ""},
+		{"live first, but alarms", func(j *judge) {
+			j.liveFirst = true
+			for _, n := range []int{1, 3, 2} {
+				e := reading("e", n, fmt.Sprint(n))
+				e.MessageID, e.Properties["lane"] = fmt.Sprintf("e-alarm-%d", n), "alarm"
+				j.arrive(at(n), e)
+			}
+		}, nil, "e-alarm-2 came at"},
 		{"given back", func(j *judge) {
 			j.begin(at(0), giving, nil)
 			for i, n := range []int{1, 3, 2} {

@@ -50,7 +50,7 @@ func newWorld(t *testing.T, seed uint64, long bool, bin string) *world {
 	w := &world{t: t, seed: seed, long: long, bin: bin, dir: dir, judge: newJudge(), started: time.Now()}
 	w.ctx, w.cancel = context.WithCancel(t.Context())
 	w.way = wayOf(seed)
-	w.judge.anyOrder = w.way.order == "live-first"
+	w.judge.liveFirst = w.way.order == "live-first"
 	if w.port, err = freePort(w.ctx); err != nil {
 		t.Fatal(err)
 	}
