@@ -31,8 +31,7 @@ type storm struct {
 	agents          [fleet]agent
 	lost, busy      *iothub.Error
 	queue           queue
-	room            float64 // the hub's token bucket
-	filled          time.Duration
+	room, filled    time.Duration // the hub's token bucket, and when it was looked at
 
 	attempts, admitted []int // by second
 	worst              struct{ network, throttled time.Duration }
@@ -118,12 +117,12 @@ func (s *storm) attempt(e event) {
 
 // admit is the hub's throttle: as many a second as it has room for, and a second's worth at once.
 func (s *storm) admit(now time.Duration) bool {
-	s.room = min(capacity, s.room+float64(now-max(s.filled, s.returns))/float64(time.Second)*capacity)
+	s.room = min(time.Second, s.room+now-max(s.filled, s.returns))
 	s.filled = now
-	if s.room < 1 {
+	if s.room < time.Second/capacity {
 		return false
 	}
-	s.room--
+	s.room -= time.Second / capacity
 	return true
 }
 
@@ -191,6 +190,14 @@ func (s *storm) home(t *testing.T) time.Duration {
 	return last - s.returns
 }
 
+// Ten thousand agents come back, none late and not all at once; docs/link.md tells of it and shows the drawing.
+func TestStorms(t *testing.T) {
+	o, r := outage(), restart()
+	t.Run("outage", func(t *testing.T) { afterAnOutage(t, o) })
+	t.Run("restart", func(t *testing.T) { afterARestart(t, r) })
+	t.Run("drawing", func(t *testing.T) { golden.Check(t, "../../docs/storm.svg", draw(o, r), *update) })
+}
+
 // outage is a hub that is away for half an hour; every third agent stands where nobody answers meanwhile.
 func outage() *storm {
 	s := newStorm(time.Minute, 31*time.Minute, 3)
@@ -205,8 +212,8 @@ func restart() *storm {
 	return s
 }
 
-func TestStormAfterAnOutage(t *testing.T) {
-	s := outage()
+func afterAnOutage(t *testing.T, s *storm) {
+	t.Helper()
 	last := s.home(t)
 	// Away: once the waits are at their cap, on average one attempt in half a cap, or as long as it takes beside that.
 	if most := peak(s.attempts[:31*60], 3*time.Minute); most > fleet/int(networkCap/2/time.Second)*12/10 {
@@ -230,8 +237,8 @@ func TestStormAfterAnOutage(t *testing.T) {
 	}
 }
 
-func TestStormAfterARestart(t *testing.T) {
-	s := restart()
+func afterARestart(t *testing.T, s *storm) {
+	t.Helper()
 	last := s.home(t)
 	first := peak(s.attempts, 0)
 	if first > fleet/2 {
