@@ -80,7 +80,7 @@ func (o *Outbox) lossLocked(place uint64, g Gap) {
 	l := &o.lane[g.Lane]
 	o.gapsChanged = true
 	if n, _ := slices.BinarySearchFunc(l.gaps, place, func(x *gapEntry, p uint64) int { return cmp.Compare(x.place, p) }); n > 0 {
-		if last := l.gaps[n-1]; !last.shut && last.gap.grows(&g) && !l.waitsBetween(last.place, place) {
+		if last := l.gaps[n-1]; !last.shut && last.gap.grows(&g) && !l.waitsBetween(last.place, place) && !l.doneBetween(&last.gap, &g, runOf(place)) {
 			last.gap.To = g.To
 			last.gap.Messages += g.Messages
 			last.gap.Readings += g.Readings
@@ -105,6 +105,19 @@ func (l *lane) waitsBetween(from, to uint64) bool {
 	for i := l.win.search(from + 1); i < l.win.len() && l.win.at(i).place < to; i++ {
 		if l.win.at(i).state != done {
 			return true
+		}
+	}
+	return false
+}
+
+// doneBetween says that something between two losses of one run was settled: live, before the older loss was told of.
+func (l *lane) doneBetween(a, b *Gap, run uint32) bool {
+	from, to := placeOf(run, a.To+1), placeOf(run, b.From-1)
+	for _, x := range l.done {
+		for p := max(x.from, from); p <= min(x.to, to); p++ {
+			if !slices.ContainsFunc(l.gaps, func(g *gapEntry) bool { return g.id.Epoch == b.Epoch && g.id.Seq == seqOf(p) }) {
+				return true
+			}
 		}
 	}
 	return false
