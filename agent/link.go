@@ -43,8 +43,9 @@ type link struct {
 	mu     sync.Mutex
 	status LinkStatus // what one connection after the other leaves; snapshot completes it
 	past   [iothub.Parts]past
-	client *iothub.Client // nil while not connected
+	client *iothub.Client // nil while not connected; giveUp ends it, born is when it connected
 	giveUp context.CancelCauseFunc
+	born   time.Time
 }
 
 // newLink returns a link that is offline.
@@ -178,7 +179,7 @@ func (l *link) session(ctx context.Context) (worked, connected bool, err error) 
 
 func (l *link) connected(c *iothub.Client, giveUp context.CancelCauseFunc) {
 	l.mu.Lock()
-	l.client, l.giveUp = c, giveUp
+	l.client, l.giveUp, l.born = c, giveUp, time.Now()
 	l.mu.Unlock()
 	l.set(func(s *LinkStatus) {
 		s.State, s.Since, s.NextAttempt = "connected", time.Now(), nil

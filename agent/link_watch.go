@@ -31,8 +31,9 @@ type said struct {
 	// online is whether the link was; since when it was not, if it was not.
 	online bool
 	since  time.Time
-	// parts are as they were on the present connection.
+	// new is set until client is online; parts are as they were on it.
 	client *iothub.Client
+	new    bool
 	parts  [iothub.Parts]saidPart
 	// line is the service manager's, without the length of the queue, told at.
 	line   string
@@ -72,21 +73,25 @@ func (l *link) report() {
 		now = l.health(client)
 	}
 	l.mu.Unlock()
-	if client != nil {
-		l.said.link(l.log, now.Online())
+	switch {
+	case client != nil:
 		l.said.health(l.log, client, &now)
-	} else if !goodbye {
+		l.said.link(l.log, now.Online())
+	case !goodbye:
 		l.said.link(l.log, false)
 	}
 	l.tellIfNew()
 }
 
-// link logs that all parts are proven now, when they were not.
+// link logs once for each connection that all parts are proven.
 func (s *said) link(log *slog.Logger, online bool) {
 	switch {
 	case online && !s.online:
 		s.trouble = ""
-		log.Info("online", "after", time.Since(s.since).Round(time.Millisecond).String())
+		if s.new {
+			s.new = false
+			log.Info("online", "after", time.Since(s.since).Round(time.Millisecond).String())
+		}
 	case !online && s.online:
 		s.since = time.Now()
 	}
@@ -96,7 +101,7 @@ func (s *said) link(log *slog.Logger, online bool) {
 // health logs each part that was lost or is proven again, once.
 func (s *said) health(log *slog.Logger, c *iothub.Client, now *iothub.Status) {
 	if c != s.client {
-		s.client, s.parts = c, [iothub.Parts]saidPart{}
+		s.client, s.new, s.parts = c, true, [iothub.Parts]saidPart{}
 	}
 	for i := range now.Parts {
 		h, p := &now.Parts[i], &s.parts[i]
@@ -195,7 +200,8 @@ func (l *link) nurse() {
 		l.pulse.within("link", sendPromise) // Send waits for the new link
 	}
 	for i := range s.Parts {
-		if down := l.past[i].down; !down.IsZero() && time.Since(down) > degradedLimit {
+		down := l.past[i].down
+		if !down.IsZero() && min(time.Since(down), time.Since(l.born)) > degradedLimit {
 			l.giveUp(notMended(iothub.Part(i), s.Parts[i].Cause))
 			return
 		}
