@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"iotagent/internal/backoff"
@@ -65,8 +66,8 @@ func (s *sender) next(now time.Time) (p *parcel, wait time.Duration) {
 	} else if blocked > 0 {
 		wait = sooner(wait, blocked)
 	}
-	// Alarms go all the same. The outbox hands them out first.
-	if len(s.hand) < inHand && s.up.untaken(s.queue.Stats().Queued[outbox.Alarm]) && s.take(&order{entries: 1, bytes: batchBytes, batch: 1}) {
+	// Alarms go all the same, when it is not alarms that must wait. The outbox hands them out first.
+	if len(s.hand) < inHand && alarms(s.hand) == 0 && s.up.untaken(s.queue.Stats().Queued[outbox.Alarm]) && s.take(&order{entries: 1, bytes: batchBytes, batch: 1}) {
 		p, blocked := s.front(now)
 		return p, sooner(wait, blocked)
 	}
@@ -108,16 +109,18 @@ func (s *sender) take(o *order) bool {
 	s.up.taken(entries)
 	p := packing{messages: o.batch, bytes: o.portion, groupOf: s.up.groupOf}
 	parcels := p.pack(entries, s.bury)
+	n := alarms(parcels)
+	s.hand = append(slices.Insert(s.hand, alarms(s.hand), parcels[:n]...), parcels[n:]...)
+	return true
+}
+
+// alarms returns how many parcels at the front are alarms.
+func alarms(ps []parcel) int {
 	n := 0
-	for n < len(parcels) && parcels[n].alarm {
+	for n < len(ps) && ps[n].alarm {
 		n++
 	}
-	if n == 0 || len(s.hand) == 0 {
-		s.hand = append(s.hand, parcels...)
-	} else {
-		s.hand = append(append(parcels[:n:n], s.hand...), parcels[n:]...)
-	}
-	return true
+	return n
 }
 
 // transmit puts a parcel in flight. After an error it is not.

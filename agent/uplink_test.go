@@ -324,6 +324,31 @@ func TestOrderOfEachLaneOverBatches(t *testing.T) {
 	})
 }
 
+// Alarms that do not fit the small window of a new connection, beside a backlog, keep their order.
+func TestOrderOfAlarmsInASmallWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t)
+		b.hub.OnTelemetry(func(string, int) hubsim.Verdict { return hubsim.Verdict{Delay: 100 * time.Millisecond} })
+		backlog := b.putIn(outbox.Normal, 300, 3000)
+		_, stop := b.run()
+		b.until(time.Minute, "the first", func() bool { return b.hub.Accepted() > 0 })
+		var alarms []string
+		for range 40 {
+			alarms = append(alarms, b.putIn(outbox.Alarm, 3, 3000)...)
+			time.Sleep(10 * time.Millisecond) // virtual
+		}
+		b.until(time.Minute, "everything", func() bool { return b.hub.Accepted() == len(alarms)+len(backlog) })
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		got, _ := b.received()
+		got = slices.DeleteFunc(got, func(id string) bool { return strings.Contains(id, "-normal-") })
+		if !slices.Equal(got, alarms) {
+			t.Errorf("alarms arrived as %v", got)
+		}
+	})
+}
+
 // place returns where a message stands among all that arrived, -1 when it did not.
 func (b *bed) place(id string) int {
 	return slices.IndexFunc(b.hub.Events(), func(e *hubsim.Event) bool { return e.MessageID == id })
