@@ -158,3 +158,29 @@ func TestThroughProxy(t *testing.T) {
 		}
 	}
 }
+
+// The built programs meet over WebSocket, through a proxy.
+func TestProgramsOverWebSocket(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	state, events, ready := filepath.Join(dir, "hub"), filepath.Join(dir, "events.jsonl"), filepath.Join(dir, "ready")
+	sim := launch(t, nil, "hubsim", "--listen", "127.0.0.1:0", "--https", "127.0.0.1:0", "--state", state, "--device", device, "--events", events,
+		"--ready-file", ready)
+	await(t, "the hub", func() bool { _, err := os.Stat(ready); return err == nil })
+	sim.says("control.sock") // a line behind the one that is wanted
+	_, web, _ := strings.Cut(sim.out.String(), "  https    127.0.0.1:")
+	port, _, _ := strings.Cut(web, "\n")
+	address, made := proxy(t, "plant:pa55word")
+	b := newBox(t, state, []string{"pa55word", "sig="}, settings{
+		hub: "transport = \"websocket\"\nwebsocket_port = " + port + "\nproxy = " + quote(address) + "\nproxy_credentials_file = \"proxy-credentials\"",
+	})
+	b.file("proxy-credentials", "plant:pa55word\n", 0o600)
+	b.do(0, "", "check", "--probe").mentions("the hub is reached")
+	b.do(0, "", "send", "--body", "through it all")
+	b.do(0, "", "run", "--until-drained")
+	sim.stop()
+	log, err := os.ReadFile(events)
+	if err != nil || !strings.Contains(string(log), `"body":"through it all"`) || made.Load() != 2 {
+		t.Errorf("%d connections by the proxy; the hub got %s, %v", made.Load(), log, err)
+	}
+}
