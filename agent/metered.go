@@ -58,7 +58,9 @@ type metered struct {
 	mu    sync.Mutex
 	today Metering
 	total Metering // since the start
-	seen  clock.Stamp
+	// looked is when the wall clock was last looked at; seen is what it said when it was last believed.
+	looked time.Time
+	seen   clock.Stamp
 	// kept is what an earlier process left, until it is known whether it is of today; nil when there is nothing.
 	kept *meterFile
 	// saved is what the file says.
@@ -75,7 +77,9 @@ func newMetered(c *clock.Clock, path string, log *slog.Logger) *metered {
 func (m *metered) add(sizes ...int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.rollLocked()
+	if time.Since(m.looked) >= time.Second { // to ask for each message what day it is costs more than to count it
+		m.rollLocked()
+	}
 	for _, size := range sizes {
 		m.today.count(size)
 		m.total.count(size)
@@ -95,6 +99,7 @@ const clockStep = time.Minute
 
 // rollLocked begins a new day when the wall clock says so. While it is wrong the day goes on.
 func (m *metered) rollLocked() {
+	m.looked = time.Now()
 	now := m.clock.Stamp()
 	if !now.Trusted {
 		return

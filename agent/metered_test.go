@@ -156,12 +156,14 @@ func TestMeteringToday(t *testing.T) {
 		"the clock is set, over midnight": {func(b *meterBed) {
 			b.Add(100)
 			b.skew.Store(int64(5 * time.Hour))
+			time.Sleep(time.Second)
 			b.Add(100)
 		}, count(d23, 1, false, true)},
 		"the clock is set back, over midnight": {func(b *meterBed) {
 			time.Sleep(5 * time.Hour)
 			b.Add(100)
 			b.skew.Store(int64(-5 * time.Hour))
+			time.Sleep(time.Second)
 			b.Add(100)
 		}, count(d22, 1, false, true)},
 	}
