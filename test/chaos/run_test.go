@@ -146,10 +146,10 @@ func (w *world) heal(s *step, onset, since time.Time, last int, m *measured) err
 
 // quiet lets nothing happen for a while, and finds fault with a link that is lost all the same.
 func (w *world) quiet(d time.Duration) {
-	before := w.watch.agent()
+	before, stalls := w.watch.agent(), w.watch.stalled()
 	w.within(d, func() bool { return false })
 	after := w.watch.agent()
-	if before.err == nil && after.err == nil && before.pid == after.pid && after.losses != before.losses {
+	if before.err == nil && after.err == nil && before.pid == after.pid && after.losses != before.losses && stalls == w.watch.stalled() {
 		w.judge.note("the link was lost between %s and %s, and nothing had happened: %s", clock(before.at), clock(after.at), after.text)
 	}
 }

@@ -104,6 +104,7 @@ func (w *world) postMortem(problems []string) string {
 
 // autopsy ends an agent that is stuck so that its log shows where.
 func (w *world) autopsy() {
+	w.given.Store(true)
 	_ = w.hub.signal(syscall.SIGCONT)
 	_ = w.agent.signal(syscall.SIGCONT) // it may be frozen
 	w.watch.mu.Lock()

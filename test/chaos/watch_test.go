@@ -43,6 +43,7 @@ type watch struct {
 	epochs  map[int]string
 	linksAt time.Time
 	links   int // of the device, at the hub
+	stalls  int // how often this machine had no time for us
 	memory  []sample
 }
 
@@ -92,7 +93,11 @@ func (w *watch) heard(v view) {
 	}
 }
 
-const pollEvery = 100 * time.Millisecond
+const (
+	pollEvery = 100 * time.Millisecond
+	// stall is a pause of our own that shows that the agent may have had no time either to prove its link.
+	stall = 2 * time.Second
+)
 
 // watchAgent asks the agent for its status all the time.
 func (w *world) watchAgent() {
@@ -100,8 +105,21 @@ func (w *world) watchAgent() {
 		v := view{at: time.Now()}
 		v.err = ask(w.ctx, w.path("state"), &v)
 		w.watch.heard(v)
+		before := time.Now()
 		time.Sleep(pollEvery)
+		if time.Since(before) > stall {
+			w.watch.mu.Lock()
+			w.watch.stalls++
+			w.watch.mu.Unlock()
+			w.say("this machine stood still for %.1f s", time.Since(before).Seconds())
+		}
 	}
+}
+
+func (w *watch) stalled() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stalls
 }
 
 func ask(ctx context.Context, state string, v *view) error {

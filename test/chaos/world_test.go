@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -30,6 +31,7 @@ type world struct {
 	port    int // for AMQP, and
 	https   int // for WebSocket
 	started time.Time
+	given   atomic.Bool // the run is given up
 
 	hub, agent *unit
 	judge      *judge
@@ -247,6 +249,7 @@ func (w *world) agentEnded(state *os.ProcessState, wanted bool) {
 	text := tailOf(w.path("agent.log"), 4000)
 	killed := state.Sys().(syscall.WaitStatus).Signaled()
 	switch {
+	case w.given.Load():
 	case wanted && (killed || state.ExitCode() == 0):
 	case !wanted && strings.Contains(text, "another iotagent works in"):
 	default:
