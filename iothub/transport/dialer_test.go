@@ -183,7 +183,7 @@ func TestBlocked(t *testing.T) {
 		{"dial", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "h"}}, false},
 		{"proxy", refused, false},
 		{"proxy", ErrProxyAuth, false},
-		{"proxy", &statusError{403}, true},
+		{"proxy", &connectError{status: 403}, true},
 		{"tls", &net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, true},
 		{"tls", &net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, false},
 		{"tls", x509.UnknownAuthorityError{}, false},

@@ -54,7 +54,7 @@ func blocked(err error) bool {
 		_, unknown := errors.AsType[*net.DNSError](err)
 		return !unknown
 	case "proxy":
-		_, refused := errors.AsType[*statusError](err)
+		_, refused := errors.AsType[*connectError](err)
 		return refused
 	case "tls":
 		return unanswered(e.Err)

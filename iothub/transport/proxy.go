@@ -44,19 +44,27 @@ func (d *Dialer) proxy(host string, port int) (*url.URL, error) {
 	return u, nil
 }
 
-// statusError is a proxy's refusal to connect.
-type statusError struct{ status int }
+// connectError is a proxy's answer to CONNECT, or that none came: of another port it may think otherwise.
+type connectError struct {
+	status int // of HTTP; 0 without an answer
+	err    error
+}
 
 // Error says what to look for.
-func (a *statusError) Error() string {
-	switch a.status {
+func (e *connectError) Error() string {
+	switch e.status {
+	case 0:
+		return "asked to connect, the proxy gave no right answer: " + e.err.Error()
 	case http.StatusForbidden, http.StatusMethodNotAllowed:
-		return fmt.Sprintf("the proxy answered with HTTP status %d: it does not allow this port or this host", a.status)
+		return fmt.Sprintf("the proxy answered with HTTP status %d: it does not allow this port or this host", e.status)
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return fmt.Sprintf("the proxy answered with HTTP status %d: it does not reach the hub", a.status)
+		return fmt.Sprintf("the proxy answered with HTTP status %d: it does not reach the hub", e.status)
 	}
-	return fmt.Sprintf("the proxy answered with HTTP status %d", a.status)
+	return fmt.Sprintf("the proxy answered with HTTP status %d", e.status)
 }
+
+// Unwrap returns why no answer came.
+func (e *connectError) Unwrap() error { return e.err }
 
 // tunnel connects through a proxy by CONNECT (RFC 9110, 9.3.6); the proxy looks up the name.
 func (d *Dialer) tunnel(ctx context.Context, proxy *url.URL, addr string) (net.Conn, *Error) {
@@ -92,13 +100,13 @@ func (d *Dialer) connect(ctx context.Context, c net.Conn, proxy *url.URL, addr s
 	resp, rest, err := (&exchange{ctx: ctx, conn: c}).do(req) //nolint:bodyclose // an answer to CONNECT has none that is wanted
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, &connectError{err: err}
 	case resp.StatusCode == http.StatusProxyAuthRequired && proxy.User == nil:
 		return nil, fmt.Errorf("%w: it wants a name and a password; set proxy_credentials_file", ErrProxyAuth)
 	case resp.StatusCode == http.StatusProxyAuthRequired:
 		return nil, fmt.Errorf("%w: check name and password in proxy_credentials_file, and that basic authentication is allowed", ErrProxyAuth)
 	case resp.StatusCode/100 != 2:
-		return nil, &statusError{resp.StatusCode}
+		return nil, &connectError{status: resp.StatusCode}
 	case rest.Buffered() > 0:
 		return nil, errors.New("the proxy sent something of its own into the connection")
 	}

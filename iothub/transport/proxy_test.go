@@ -81,13 +81,13 @@ func TestProxyRefuses(t *testing.T) {
 		{"port not allowed", at, func(*network) func(net.Conn) { return answers("HTTP/1.1 403 Forbidden\r\n\r\n") }, "HTTP status 403: it does not allow this port", false, true},
 		{"no hub there", at, func(n *network) func(net.Conn) { return n.proxy("u:pa55") }, "HTTP status 502: it does not reach the hub", false, true},
 		{"status of its own", at, func(*network) func(net.Conn) { return answers("HTTP/1.1 999 \x1b[2J\r\n\r\n") }, "HTTP status 999", false, true},
-		{"no HTTP", at, func(*network) func(net.Conn) { return answers("SSH-2.0-OpenSSH_9.9\r\n\r\n") }, "malformed HTTP", false, false},
+		{"no HTTP", at, func(*network) func(net.Conn) { return answers("SSH-2.0-OpenSSH_9.9\r\n\r\n") }, "malformed HTTP", false, true},
 		{"endless head", at, func(*network) func(net.Conn) {
 			return answers("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", maxHeader))
 		}, "too long", false, false},
-		{"hangs up", at, func(*network) func(net.Conn) { return answers("") }, "EOF", false, false},
+		{"hangs up", at, func(*network) func(net.Conn) { return answers("") }, "EOF", false, true},
 		{"talks first", at, func(*network) func(net.Conn) { return answers("HTTP/1.1 200 OK\r\n\r\nhello") }, "something of its own", false, false},
-		{"says nothing", at, func(*network) func(net.Conn) { return silent }, "no answer", false, false},
+		{"says nothing", at, func(*network) func(net.Conn) { return silent }, "no answer", false, true},
 		{"not there", at, func(*network) func(net.Conn) { return nil }, "proxy proxy.test:3128: connect: connection refused", false, false},
 		{"secured by a stranger", "https://proxy.test:3128", func(n *network) func(net.Conn) { return n.tlsProxy("") }, "certificate is valid for hub.test, not proxy.test", false, false},
 		{"another kind", "socks5://u:pa55@proxy.test:3128", func(*network) func(net.Conn) { return silent }, "want http://host:port", false, false},
