@@ -167,6 +167,9 @@ type status struct {
 		Readings, Messages uint64
 		ReadingsLost       uint64 `json:"readings_lost"`
 	}
+	Metering struct {
+		Messages, Metered uint64
+	}
 	Sensors []struct {
 		Name, Quality, Reason string
 		Readings, Errors      uint64
