@@ -84,7 +84,7 @@ func TestProxyRefuses(t *testing.T) {
 		{"no HTTP", at, func(*network) func(net.Conn) { return answers("SSH-2.0-OpenSSH_9.9\r\n\r\n") }, "malformed HTTP", false, true},
 		{"endless head", at, func(*network) func(net.Conn) {
 			return answers("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", maxHeader))
-		}, "too long", false, false},
+		}, "too long", false, true},
 		{"hangs up", at, func(*network) func(net.Conn) { return answers("") }, "EOF", false, true},
 		{"talks first", at, func(*network) func(net.Conn) { return answers("HTTP/1.1 200 OK\r\n\r\nhello") }, "something of its own", false, false},
 		{"says nothing", at, func(*network) func(net.Conn) { return silent }, "no answer", false, true},
