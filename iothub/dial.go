@@ -24,8 +24,8 @@ import (
 const (
 	// dialTimeout bounds the whole of Dial, so that a peer which accepts and says nothing is noticed.
 	dialTimeout = 60 * time.Second
-	// idleTimeout makes the library announce half of it: the hub then says something every 30 s, which also keeps address translators on the way awake.
-	idleTimeout = 60 * time.Second
+	// idleTimeout is how long the hub may be silent. The library announces half of it, so that the hub says something that often.
+	idleTimeout = 45 * time.Second
 	// writeTimeout is how long the network may refuse to take a frame.
 	writeTimeout = 20 * time.Second
 	// apiVersion is sent on the links, as Microsoft's device clients do.
@@ -76,9 +76,12 @@ func newClient(ctx context.Context, opts *Options) (*Client, error) {
 	if o.Auth != AuthX509 && o.Key.IsZero() && o.Token == "" {
 		return nil, &Error{Op: "dial", Class: ClassAuth, Err: errors.New("neither a key nor a token to connect with")}
 	}
-	c := &Client{o: o, born: time.Now().Add(-1), turn: make(chan struct{}, 1)}
+	c := &Client{o: o, born: time.Now().Add(-1), turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), telemetry: newLine(Telemetry)}
+	if !o.TelemetryOnly {
+		c.command = newLine(Command)
+	}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	c.gate = newGate(c.telemetryProven)
+	c.gate = newGate(c.telemetrySettled)
 	return c, nil
 }
 
@@ -90,8 +93,7 @@ func (c *Client) open(ctx context.Context) error {
 			Hint: "wait for the time service or set the clock: tokens and certificates are judged by it",
 		}
 	}
-	names := [2]string{linkName("telemetry"), linkName("command")}
-	if err := c.handshake(ctx, names[0]); err != nil {
+	if err := c.handshake(ctx); err != nil {
 		return err
 	}
 	c.wg.Go(c.supervise)
@@ -100,22 +102,24 @@ func (c *Client) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.attach(ctx, names[0], names[1]); err != nil {
+	if err := c.begin(ctx); err != nil {
 		return err
 	}
+	for _, l := range c.lines() {
+		if err := c.attach(ctx, l); err != nil {
+			return err
+		}
+	}
 	c.mu.Lock()
-	now := time.Now()
-	for i := range c.status.Parts {
-		c.status.Parts[i] = Health{Phase: Proven, Since: now, Proof: now}
+	if c.command == nil {
+		c.healthLocked(Command, func(h *Health) { h.Phase = Unused })
 	}
 	if c.o.Auth == AuthX509 {
-		c.status.Parts[Token] = Health{Phase: Unused, Since: now}
-	}
-	if c.receiver == nil {
-		c.status.Parts[Command] = Health{Phase: Unused, Since: now}
+		c.healthLocked(Token, func(h *Health) { h.Phase = Unused })
 	}
 	c.mu.Unlock()
-	c.wg.Go(c.watchdog)
+	c.inspectConnection()
+	c.wg.Go(c.keep)
 	if c.o.Auth != AuthX509 {
 		c.wg.Go(c.renewal)
 	}
@@ -123,7 +127,7 @@ func (c *Client) open(ctx context.Context) error {
 }
 
 // handshake makes the connection: bare, as Microsoft's clients do, and once more with a SASL layer where the peer insists on one.
-func (c *Client) handshake(ctx context.Context, telemetry string) error {
+func (c *Client) handshake(ctx context.Context) error {
 	options := &amqp.ConnOptions{
 		HostName: hostOnly(c.o.Host), ContainerID: linkName("iotagent"), IdleTimeout: idleTimeout, WriteTimeout: writeTimeout, MaxFrameSize: maxFrame,
 	}
@@ -133,7 +137,7 @@ func (c *Client) handshake(ctx context.Context, telemetry string) error {
 			return err
 		}
 	}
-	err := c.openConn(ctx, telemetry, options)
+	err := c.openConn(ctx, options)
 	if err == nil || options.SASLType != nil || c.wire == nil || !c.wire.saslAsked.Load() {
 		return err
 	}
@@ -141,15 +145,15 @@ func (c *Client) handshake(ctx context.Context, telemetry string) error {
 	if c.o.Auth == AuthX509 {
 		options.SASLType = amqp.SASLTypeExternal("")
 	}
-	return c.openConn(ctx, telemetry, options)
+	return c.openConn(ctx, options)
 }
 
-func (c *Client) openConn(ctx context.Context, telemetry string, options *amqp.ConnOptions) error {
+func (c *Client) openConn(ctx context.Context, options *amqp.ConnOptions) error {
 	transport, err := c.transport(ctx)
 	if err != nil {
 		return err
 	}
-	c.wire = newWire(transport, &watch{gate: c.gate, telemetry: telemetry, lost: c.linkLost, broken: func(err error) { c.fail(protocolError(err)) }})
+	c.wire = newWire(transport, &watch{gate: c.gate, lost: c.linkLost, heard: c.linkHeard, broken: func(err error) { c.fail(protocolError(err)) }})
 	if c.conn, err = amqp.NewConn(ctx, c.wire, options); err != nil {
 		_ = transport.Close() // the reason is err
 		return failure("open", err)
@@ -189,32 +193,6 @@ func (c *Client) transport(ctx context.Context) (net.Conn, error) {
 		return nil, failure("tls", err)
 	}
 	return conn, nil
-}
-
-// attach makes the links. Settle modes stay unset, for the library then takes the hub's, and fails when it asked for others.
-func (c *Client) attach(ctx context.Context, telemetry, command string) (err error) {
-	if c.session, err = c.conn.NewSession(ctx, nil); err != nil {
-		return failure("begin", err)
-	}
-	properties := map[string]any{"com.microsoft:api-version": apiVersion}
-	if c.o.UserAgent != "" {
-		properties["com.microsoft:client-version"] = c.o.UserAgent
-	}
-	c.sender, err = c.session.NewSender(ctx, c.address("messages/events"), &amqp.SenderOptions{Name: telemetry, Properties: properties})
-	if err != nil {
-		return failure("attach telemetry", err)
-	}
-	c.free(c.sender)
-	if c.o.TelemetryOnly {
-		return nil
-	}
-	c.receiver, err = c.session.NewReceiver(ctx, c.address("messages/devicebound"), &amqp.ReceiverOptions{
-		Name: command, Properties: properties, Credit: int32(min(c.o.Credit, 50)),
-	})
-	if err != nil {
-		return failure("attach command", err)
-	}
-	return nil
 }
 
 func (c *Client) address(node string) string {
