@@ -57,6 +57,8 @@ type Options struct {
 	Commands Commands
 	// Pack says when messages are sealed.
 	Pack PackOptions
+	// Uplink says how they are sent.
+	Uplink UplinkOptions
 	// Clock stamps; nil means the machine's.
 	Clock *clock.Clock
 	// Drain is how long a stop waits for the hub to take what is queued; default 10 s. What is left goes out after the next start.
@@ -106,12 +108,7 @@ func New(o *Options) *Agent {
 	a.log = a.o.Logger
 	a.written = &written{start: a.o.Clock.Mono()}
 	a.packer = newPacker(a.o.Queue, a.o.Clock, a.log, a.pulse, a.o.Pack)
-	a.link = &link{
-		dial: a.o.Dial, queue: a.o.Queue, log: a.log, pulse: a.pulse, progress: a.progress,
-		metered: newMetered(a.o.Clock, a.o.MeterFile, a.log),
-		tell:    func(text string) { a.o.Notify("STATUS=" + text) },
-	}
-	a.link.status = LinkStatus{State: "offline", Since: a.started}
+	a.link = newLink(&a.o, a.pulse, a.progress)
 	return a
 }
 
@@ -151,8 +148,8 @@ func (a *Agent) stop(ctx context.Context, samplers func() error, stopPacker func
 	if a.o.Commands != nil {
 		err = a.o.Commands.Close(dctx)
 	}
-	if a.link.online() {
-		if derr := a.drained(dctx, a.link.online); derr != nil {
+	if a.link.reached() {
+		if derr := a.drained(dctx, a.link.reached); derr != nil {
 			a.log.Info("stopping with messages queued; they go out after the next start", "queued", a.queued())
 		}
 	}
@@ -201,6 +198,7 @@ func (a *Agent) startLink(ctx context.Context, router Router) (stop func()) {
 	a.link.receiving, a.stopReceiving = context.WithCancel(lctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { a.link.run(lctx) })
+	wg.Go(func() { a.link.watch(lctx) })
 	wg.Go(func() { a.link.metered.watch(lctx) })
 	return func() {
 		a.stopReceiving()
@@ -286,9 +284,11 @@ func (a *Agent) drained(ctx context.Context, hope func() bool) error {
 	}
 }
 
-func (a *Agent) queued() uint64 {
+func (a *Agent) queued() uint64 { return queued(a.o.Queue) }
+
+func queued(q outbox.Queue) uint64 {
 	var n uint64
-	for _, q := range a.o.Queue.Stats().Queued {
+	for _, q := range q.Stats().Queued {
 		n += q
 	}
 	return n

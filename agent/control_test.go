@@ -163,35 +163,6 @@ func TestWatchdogIsFedWhileLoopsKeepTheirPromises(t *testing.T) {
 	})
 }
 
-func TestWaits(t *testing.T) {
-	classes := []iothub.Class{
-		iothub.ClassNetwork, iothub.ClassAuth, iothub.ClassClock, iothub.ClassThrottled, iothub.ClassQuota, iothub.ClassDisabled,
-		iothub.ClassRedirect, iothub.ClassProtocol, iothub.ClassDisplaced, iothub.ClassServer, iothub.ClassMessage, iothub.ClassUnknown,
-	}
-	for _, c := range classes {
-		p := agent.NewPatience()
-		var last time.Duration
-		for range 40 {
-			last = p.Next(c, 0, false)
-			if last < 400*time.Millisecond || last > 10*time.Minute {
-				t.Fatalf("%s: wait %s", c, last)
-			}
-		}
-	}
-	p := agent.NewPatience()
-	for range 100 { // lost while it worked: healed within 5 s however often
-		if d := p.Next(iothub.ClassNetwork, time.Second, true); d > 5*time.Second {
-			t.Fatalf("wait %s after a loss of a working link", d)
-		}
-	}
-	for range 20 {
-		p.Next(iothub.ClassNetwork, 0, false)
-	}
-	if d := p.Next(iothub.ClassNetwork, 2*time.Minute, false); d > time.Second {
-		t.Errorf("wait %s after a stable connection, want a new series", d)
-	}
-}
-
 func TestRouterlessErrorsAreNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t)

@@ -87,12 +87,3 @@ func (p *pulse) Done(loop string) { p.done(loop) }
 func (p *pulse) Feed(ctx context.Context, d time.Duration, notify, complain func(string)) {
 	p.feed(ctx, d, notify, complain)
 }
-
-// Patience is how the link waits between connections.
-type Patience struct{ p *patience }
-
-func NewPatience() Patience { return Patience{newPatience()} }
-
-func (p Patience) Next(c iothub.Class, lived time.Duration, worked bool) time.Duration {
-	return p.p.next(c, lived, worked)
-}

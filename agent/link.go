@@ -3,13 +3,14 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
+	"iotagent/agent/patience"
 	"iotagent/c2d"
 	"iotagent/internal/backoff"
+	"iotagent/internal/clock"
 	"iotagent/iothub"
 	"iotagent/outbox"
 )
@@ -19,11 +20,14 @@ import (
 type link struct {
 	dial   func(ctx context.Context) (*iothub.Client, error)
 	queue  outbox.Queue
+	clock  *clock.Clock
 	router Router // nil: no commands are taken
 	log    *slog.Logger
 	pulse  *pulse
 	// metered is told of every message that the hub accepts.
 	metered *metered
+	// up paces and counts the telemetry.
+	up *uplink
 
 	// progress is signalled at each settled message.
 	progress chan<- struct{}
@@ -32,44 +36,39 @@ type link struct {
 	// receiving ends when no more commands are to be taken.
 	receiving context.Context
 
-	// said and saidAt are run's own: the trouble that was logged last.
-	said   string
-	saidAt time.Time
+	// health asks a client how it is.
+	health func(c *iothub.Client) iothub.Status
+	said   *said
 
 	mu     sync.Mutex
-	status LinkStatus
+	status LinkStatus // what one connection after the other leaves; snapshot completes it
+	past   [iothub.Parts]past
 	client *iothub.Client // nil while not connected
+	giveUp context.CancelCauseFunc
+}
+
+// newLink returns a link that is offline.
+func newLink(o *Options, p *pulse, progress chan<- struct{}) *link {
+	now := time.Now()
+	l := &link{
+		dial: o.Dial, queue: o.Queue, clock: o.Clock, log: o.Logger, pulse: p, progress: progress,
+		metered: newMetered(o.Clock, o.MeterFile, o.Logger),
+		up:      newUplink(o.Uplink),
+		tell:    func(text string) { o.Notify("STATUS=" + text) },
+		health:  (*iothub.Client).Status,
+		said:    &said{since: now},
+		status:  LinkStatus{State: "offline", Since: now},
+	}
+	for i := range l.past {
+		l.past[i].down = now
+	}
+	return l
 }
 
 // Router is what the link hands commands to; *c2d.Router is one.
 type Router interface {
 	// Deliver decides on a command and sees that settle is called exactly once. It does not wait for handlers.
 	Deliver(ctx context.Context, c c2d.Command, settle c2d.Settle)
-}
-
-// LinkStatus is what the link is doing.
-type LinkStatus struct {
-	// State is "offline", "connecting", "online" or "waiting".
-	State string `json:"state"`
-	// Since is when the state began.
-	Since time.Time `json:"since"`
-	// TokenExpires is set while connected with a token.
-	TokenExpires *time.Time `json:"token_expires,omitempty"`
-	// Error, Class and Hint tell of the last failure; empty while online.
-	Error string `json:"error,omitempty"`
-	Class string `json:"class,omitempty"`
-	Hint  string `json:"hint,omitempty"`
-	// NextAttempt is set while waiting.
-	NextAttempt *time.Time `json:"next_attempt,omitempty"`
-	// PausedUntil is set while the hub asked for fewer messages.
-	PausedUntil *time.Time `json:"paused_until,omitempty"`
-	// Connects and Losses count since the start.
-	Connects uint64 `json:"connects"`
-	Losses   uint64 `json:"losses"`
-	// Sent counts telemetry messages that the hub accepted; Resent those it gave back or whose fate was lost.
-	Sent   uint64 `json:"sent"`
-	Resent uint64 `json:"resent"`
-	Dead   uint64 `json:"dead"`
 }
 
 const (
@@ -84,9 +83,10 @@ const (
 // run keeps the link up until ctx is done.
 func (l *link) run(ctx context.Context) {
 	defer l.pulse.done("link")
-	rest := newPatience()
+	rest := patience.New(nil)
 	for ctx.Err() == nil {
-		l.set(func(s *LinkStatus) { s.State, s.Since = "connecting", time.Now() })
+		l.set(func(s *LinkStatus) { s.State, s.Since, s.NextAttempt = "connecting", time.Now(), nil })
+		l.report()
 		l.pulse.within("link", dialTimeout+slack)
 		started := time.Now()
 		worked, connected, err := l.session(ctx)
@@ -97,7 +97,7 @@ func (l *link) run(ctx context.Context) {
 		if connected {
 			lived = time.Since(started)
 		}
-		l.wait(ctx, err, rest.next(classOf(err), lived, worked))
+		l.wait(ctx, err, rest.Next(err, lived, worked))
 	}
 	l.set(func(s *LinkStatus) { s.State, s.Since, s.NextAttempt = "offline", time.Now(), nil })
 }
@@ -113,28 +113,18 @@ func classOf(err error) iothub.Class {
 func (l *link) wait(ctx context.Context, err error, d time.Duration) {
 	next := time.Now().Add(d)
 	class, hint := classOf(err), Hint(err)
-	l.complain(err, class, hint, d)
+	l.said.complain(l.log, err, d)
 	l.set(func(s *LinkStatus) {
 		s.State, s.Since, s.NextAttempt = "waiting", time.Now(), &next
 		s.Error, s.Class, s.Hint = err.Error(), string(class), hint
-		s.TokenExpires, s.PausedUntil = nil, nil
+		s.PausedUntil = nil
+		if class == iothub.ClassDisplaced {
+			s.Displaced, s.DisplacedAt = s.Displaced+1, moment(time.Now())
+		}
 	})
-	l.tell(fmt.Sprintf("waiting to reach the hub (%s): %v", class, err))
+	l.report()
 	l.pulse.within("link", d+slack)
 	_ = backoff.Sleep(ctx, d) // run looks at ctx itself
-}
-
-// complainEvery is how often the same trouble is said again: an outage of a month must not fill the journal, which lies on flash too.
-const complainEvery = time.Hour
-
-// complain logs a failure when it is another one than before, and now and then when it is not.
-func (l *link) complain(err error, class iothub.Class, hint string, retry time.Duration) {
-	if text := err.Error(); text != l.said || time.Since(l.saidAt) >= complainEvery {
-		l.said, l.saidAt = text, time.Now()
-		l.log.Warn("hub not reached", "error", err, "class", string(class), "hint", hint, "retry_in", retry.Round(time.Millisecond).String())
-		return
-	}
-	l.log.Debug("hub not reached", "error", err, "retry_in", retry.Round(time.Millisecond).String())
 }
 
 // Hint returns what a person can do about an error of Dial or of the link, "" when nothing is known.
@@ -174,34 +164,55 @@ func (l *link) session(ctx context.Context) (worked, connected bool, err error) 
 	if err != nil {
 		return false, false, err
 	}
-	l.connected(client)
+	sctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	l.connected(client, giveUp)
 	s := newSession(l, client)
-	err = s.run(ctx)
-	l.mu.Lock()
-	l.client = nil
-	if ctx.Err() == nil { // not our own goodbye
-		l.status.Losses++
+	err = s.run(sctx)
+	if given, ok := errors.AsType[*iothub.Error](context.Cause(sctx)); ok && ctx.Err() == nil {
+		err = given
 	}
-	l.mu.Unlock()
+	l.ended(err, ctx.Err() != nil)
 	return s.worked.Load(), true, err
 }
 
-func (l *link) connected(c *iothub.Client) {
-	var expires *time.Time
-	if t := c.Status().TokenExpires; !t.IsZero() {
-		expires = &t
-	}
+func (l *link) connected(c *iothub.Client, giveUp context.CancelCauseFunc) {
 	l.mu.Lock()
-	l.client = c
+	l.client, l.giveUp = c, giveUp
 	l.mu.Unlock()
 	l.set(func(s *LinkStatus) {
-		s.State, s.Since, s.NextAttempt, s.TokenExpires = "online", time.Now(), nil, expires
+		s.State, s.Since, s.NextAttempt = "connected", time.Now(), nil
 		s.Error, s.Class, s.Hint = "", "", ""
 		s.Connects++
 	})
-	l.said = ""
-	l.log.Info("online")
-	l.tell("online")
+	l.report()
+}
+
+// ended keeps what outlives a connection; goodbye says that it ended because we wanted it to.
+func (l *link) ended(err error, goodbye bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := l.health(l.client)
+	l.client, l.giveUp = nil, nil
+	l.status.ReadBytes += last.BytesRead
+	l.status.WrittenBytes += last.BytesWritten
+	for i := range last.Parts {
+		h, p := &last.Parts[i], &l.past[i]
+		p.losses += h.Losses
+		if !h.Proof.IsZero() {
+			p.proof = h.Proof
+		}
+		if h.Cause != nil {
+			p.cause = h.Cause
+		}
+		if p.down.IsZero() {
+			p.down = time.Now()
+		}
+	}
+	if !goodbye {
+		l.status.Losses++
+		l.past[iothub.Connection].cause = err
+	}
 }
 
 func (l *link) set(f func(*LinkStatus)) {
@@ -210,17 +221,9 @@ func (l *link) set(f func(*LinkStatus)) {
 	f(&l.status)
 }
 
-// snapshot returns the present status.
-func (l *link) snapshot() LinkStatus {
+// reached reports whether there is a connection.
+func (l *link) reached() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.status
-	if l.client != nil {
-		if t := l.client.Status().TokenExpires; !t.IsZero() {
-			s.TokenExpires = &t
-		}
-	}
-	return s
+	return l.client != nil
 }
-
-func (l *link) online() bool { return l.snapshot().State == "online" }

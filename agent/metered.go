@@ -71,13 +71,15 @@ func newMetered(c *clock.Clock, path string, log *slog.Logger) *metered {
 	return m
 }
 
-// add counts one message that the hub accepted, by its Size. A message in a batch is added like any other.
-func (m *metered) add(size int) {
+// add counts messages that the hub accepted, by their Size; those of a batch like any other.
+func (m *metered) add(sizes ...int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.rollLocked()
-	m.today.count(size)
-	m.total.count(size)
+	for _, size := range sizes {
+		m.today.count(size)
+		m.total.count(size)
+	}
 }
 
 // now returns today's count, and what was counted since the start.

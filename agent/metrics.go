@@ -19,31 +19,12 @@ func (a *Agent) Metrics() []byte {
 	w.Gauge("iotagent_clock_trusted", "1 while the wall clock may be right.")
 	w.Bool(s.ClockTrusted)
 	linkMetrics(&w, &s.Link)
+	_, total := a.link.metered.now()
+	meterMetrics(&w, &s.Metering, &total)
 	laneMetrics(&w, s.Time, &q)
 	outboxMetrics(&w, &q)
 	readingMetrics(&w, &s)
 	return w.Bytes()
-}
-
-func linkMetrics(w *promtext.Writer, s *LinkStatus) {
-	w.Gauge("iotagent_link_online", "1 while the hub is reached.")
-	w.Bool(s.State == "online")
-	if t := s.TokenExpires; t != nil {
-		w.Gauge("iotagent_link_token_expiry_time_seconds", "When the token in use expires, in Unix time.")
-		w.Value(unixSeconds(*t))
-	}
-	for _, c := range []struct {
-		name, help string
-		n          uint64
-	}{
-		{"iotagent_link_connects_total", "Connections to the hub.", s.Connects},
-		{"iotagent_link_losses_total", "Connections that were lost.", s.Losses},
-		{"iotagent_link_sent_total", "Telemetry messages that the hub accepted.", s.Sent},
-		{"iotagent_link_resent_total", "Telemetry messages that the hub gave back, or whose fate was lost; they are sent again.", s.Resent},
-	} {
-		w.Counter(c.name, c.help)
-		w.Value(float64(c.n))
-	}
 }
 
 // laneMetrics are about the outbox, with a value for each lane.

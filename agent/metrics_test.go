@@ -39,7 +39,7 @@ func TestMetricsFormat(t *testing.T) {
 				t.Errorf("%s is %v, %v; want %v", name, got, ok, want)
 			}
 		}
-		checkFormat(t, "metrics.txt", []byte(strings.ReplaceAll(text, runtime.Version(), "go1.26.8")))
+		checkFormat(t, "metrics.txt", wireBytes([]byte(strings.ReplaceAll(text, runtime.Version(), "go1.26.8"))))
 	})
 }
 

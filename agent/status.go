@@ -17,6 +17,7 @@ type Status struct {
 	ClockTrusted  bool          `json:"clock_trusted"`
 	UptimeSeconds float64       `json:"uptime_seconds"`
 	Link          LinkStatus    `json:"link"`
+	Metering      Metering      `json:"metering"`
 	Outbox        OutboxStatus  `json:"outbox"`
 	Readings      PackCounts    `json:"readings"`
 	Sensors       []SensorState `json:"sensors"`
@@ -80,6 +81,7 @@ func (a *Agent) Status() Status {
 		Link: a.link.snapshot(), Outbox: outboxStatus(q), Readings: a.packer.snapshot(), Stuck: a.pulse.stuck(),
 		Sensors: []SensorState{}, Commands: []Command{},
 	}
+	s.Metering, _ = a.link.metered.now()
 	o := &s.Outbox
 	o.WrittenTodayBytes, o.WrittenTodayCommits, o.SinceStart = a.written.today(&now, now.Wall.Local(), &q)
 	for _, src := range a.o.Sources {

@@ -35,11 +35,8 @@ func (l *loader) check() {
 	l.checkSource()
 	l.checkAuth()
 	l.checkHubValues(&f.Hub)
-	if l.has("hub.port") && (f.Hub.Port < 1 || f.Hub.Port > 65535) {
-		l.bad("hub.port", fmt.Sprintf("want 1 to 65535, got %d", f.Hub.Port))
-	}
 	l.oneOf("hub.auth", f.Hub.Auth, []string{AuthSAS, AuthSASPlain, AuthX509}, nil)
-	l.oneOf("hub.transport", f.Hub.Transport, []string{"auto", "amqps"}, []string{"websocket"})
+	l.checkTransport(&f.Hub)
 	l.within("hub.token_ttl", f.Hub.TokenTTL, time.Minute, 24*time.Hour)
 
 	if f.Agent.StateDir == "" {
@@ -53,7 +50,7 @@ func (l *loader) check() {
 		l.bad("outbox.max_bytes", fmt.Sprintf("want at least %v, got %v", quantity.Bytes{N: least}, b))
 	}
 	l.within("outbox.max_loss", f.Outbox.MaxLoss, 0, 24*time.Hour)
-	l.oneOf("outbox.order", f.Outbox.Order, []string{"oldest-first"}, []string{"live-first"})
+	l.oneOf("outbox.order", f.Outbox.Order, []string{"oldest-first", "live-first"}, nil)
 
 	if n := f.Telemetry.MaxMessageBytes; n < 512 || n > 262144 {
 		l.bad("telemetry.max_message_bytes", fmt.Sprintf("want 512 to 262144, got %d", n))
@@ -167,8 +164,10 @@ func (l *loader) checkAuth() {
 		if !key {
 			l.missing("hub.private_key_file", `is missing beside auth = "x509"`)
 		}
-		if e := l.hub().get("key_file"); e != nil {
-			l.ps.add(e.at, "hub.key_file", `is not used with auth = "x509", at `+l.hub().get("auth").at.in(e.at.src)+"; take one of them out")
+		for _, key := range []string{"key_file", "secondary_key_file"} {
+			if e := l.hub().get(key); e != nil {
+				l.ps.add(e.at, "hub."+key, `is not used with auth = "x509", at `+l.hub().get("auth").at.in(e.at.src)+"; take one of them out")
+			}
 		}
 	case cert || key:
 		// A connection string may still say x509=true, which decides when the file says nothing.
@@ -205,9 +204,11 @@ func (l *loader) checkHubValues(h *Hub) {
 		{"device_id", h.DeviceID},
 		{"module_id", h.ModuleID},
 		{"key_file", h.KeyFile},
+		{"secondary_key_file", h.SecondaryKeyFile},
 		{"ca_file", h.CAFile},
 		{"cert_file", h.CertFile},
 		{"private_key_file", h.PrivateKeyFile},
+		{"proxy_credentials_file", h.ProxyCredentialsFile},
 	} {
 		key := "hub." + v.key
 		switch {

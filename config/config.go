@@ -6,6 +6,7 @@
 package config
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,6 +24,8 @@ type Options struct {
 	Commands []c2d.Type
 	// Getenv looks up CREDENTIALS_DIRECTORY; default os.Getenv.
 	Getenv func(string) string
+	// Logger is told what happens to a certificate after it was read first; default a discarding one.
+	Logger *slog.Logger
 }
 
 func (o *Options) getenv(name string) string {
@@ -59,8 +62,12 @@ type Hub struct {
 	DeviceID string `toml:"device_id"`
 	ModuleID string `toml:"module_id"`
 	KeyFile  string `toml:"key_file"`
-	// Port beats the one in a connection string; 0 means that the file says none.
+	// SecondaryKeyFile may stand beside any key; what it holds is used when the hub refuses that.
+	SecondaryKeyFile string `toml:"secondary_key_file"`
+	// Port is for AMQP over TLS and beats the one in a connection string; 0 means that the file says none.
 	Port int `toml:"port"`
+	// WebSocketPort is for AMQP over WebSocket; default 443.
+	WebSocketPort int `toml:"websocket_port"`
 	// CAFile holds the roots to trust in place of the system's.
 	CAFile string `toml:"ca_file"`
 	// Auth is "sas" (default), "sas-plain" or "x509".
@@ -68,8 +75,13 @@ type Hub struct {
 	// CertFile and PrivateKeyFile go with "x509".
 	CertFile       string `toml:"cert_file"`
 	PrivateKeyFile string `toml:"private_key_file"`
-	// Transport is "auto" (default) or "amqps"; both mean AMQP over TLS in this version.
+	// Transport is "amqps", "websocket" or "auto" (default), which finds out.
 	Transport string `toml:"transport"`
+	// Proxy is "http://host:port", "none", or "" for what the environment says. ProxyCredentialsFile holds user:password for it.
+	Proxy                string `toml:"proxy"`
+	ProxyCredentialsFile string `toml:"proxy_credentials_file"`
+	// KeepAlive is how long the link may be idle before it is probed; default 30 s.
+	KeepAlive quantity.Duration `toml:"keepalive"`
 	// TokenTTL is the life of a minted token; default 1 h.
 	TokenTTL quantity.Duration `toml:"token_ttl"`
 
@@ -95,7 +107,7 @@ type Outbox struct {
 	MinFree *quantity.Bytes `toml:"min_free"`
 	// MaxLoss is how many seconds of readings a power cut may take; default 10 s. Zero writes every reading to the disk at once.
 	MaxLoss quantity.Duration `toml:"max_loss"`
-	// Order is "oldest-first".
+	// Order is "oldest-first" (default) or "live-first".
 	Order string `toml:"order"`
 }
 
@@ -170,8 +182,10 @@ func Parse(name string, data []byte, o *Options) (*File, error) {
 // defaults returns the configuration of an empty file.
 func defaults(path string) *File {
 	return &File{
-		Path:      path,
-		Hub:       Hub{Auth: AuthSAS, Transport: "auto", TokenTTL: quantity.Duration{Duration: time.Hour}},
+		Path: path,
+		Hub: Hub{
+			Auth: AuthSAS, Transport: "auto", WebSocketPort: 443, KeepAlive: quantity.Seconds(30), TokenTTL: quantity.Duration{Duration: time.Hour},
+		},
 		Agent:     Agent{StateDir: "/var/lib/iotagent", DrainTimeout: quantity.Seconds(10), LogLevel: "info"},
 		Outbox:    Outbox{MaxBytes: quantity.Bytes{N: 256 << 20}, MaxLoss: quantity.Seconds(10), Order: "oldest-first"},
 		Telemetry: Telemetry{MaxMessageBytes: 4096, FlushInterval: quantity.Seconds(5), Format: "json"},

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"iotagent/iothub/sas"
+	"iotagent/iothub/transport"
 )
 
 // Credentials says which hub to connect to, as whom, and with what secret. It prints without its secrets.
@@ -29,10 +31,16 @@ type Credentials struct {
 	// Key signs tokens; Token is a complete signature in its place. Both are empty with AuthX509.
 	Key   sas.Key
 	Token string
+	// SecondaryKey is for when the hub refuses the first; it may be empty.
+	SecondaryKey sas.Key
 	// CAFile, CertFile and PrivateKeyFile are the paths found, "" where the configuration names none.
 	CAFile, CertFile, PrivateKeyFile string
-	// TLS holds the roots of CAFile and the client certificate; nil when neither is configured.
+	// TLS holds the roots of CAFile; nil without one.
 	TLS *tls.Config
+	// Certificate is the client's, read again when its files change; nil but for AuthX509.
+	Certificate *transport.CertificateFile
+	// Proxy, with user and password, is what Hub.Proxy names; nil when that is "none" or "".
+	Proxy *url.URL
 }
 
 // String names hub and device.
@@ -61,6 +69,7 @@ type origin struct {
 type reading struct {
 	h       *Hub
 	creds   string // $CREDENTIALS_DIRECTORY
+	log     *slog.Logger
 	ps      problems
 	outcome Credentials
 }
@@ -68,6 +77,9 @@ type reading struct {
 // Credentials reads the secrets that h names. Its error is an Errors; it holds no secret.
 func (h *Hub) Credentials(o *Options) (Credentials, error) {
 	r := &reading{h: h, creds: o.getenv("CREDENTIALS_DIRECTORY")}
+	if o != nil {
+		r.log = o.Logger
+	}
 	r.outcome = Credentials{Host: h.Host, Port: h.Port, DeviceID: h.DeviceID, ModuleID: h.ModuleID, Auth: h.Auth}
 	switch {
 	case h.ConnectionStringFile != "":
@@ -79,10 +91,13 @@ func (h *Hub) Credentials(o *Options) (Credentials, error) {
 		r.connectionString("hub.connection_string", h.ConnectionString.Text())
 	case h.KeyFile != "":
 		if text, ok := r.secret("hub.key_file", h.KeyFile); ok {
-			r.key(text)
+			r.outcome.Key = r.key("hub.key_file", text)
 		}
 	}
-	r.tls()
+	r.secondaryKey()
+	r.roots()
+	r.certificate()
+	r.proxy()
 	if len(r.ps.found) > 0 {
 		return Credentials{}, r.ps.sorted(r.ps.found)
 	}
@@ -147,47 +162,72 @@ func (r *reading) split(key, addr string) (host string, port int) {
 	return host, port
 }
 
-func (r *reading) key(text string) {
+func (r *reading) key(key, text string) sas.Key {
 	if strings.Contains(text, ";") {
-		r.bad("hub.key_file", "the file holds a connection string, not a key; name it under connection_string_file, without host, device_id and key_file", nil)
-		return
+		msg := "the file holds a connection string, not a key; "
+		if key == "hub.key_file" {
+			msg += "name it under connection_string_file, without host, device_id and key_file"
+		} else {
+			msg += "put its SharedAccessKey alone into the file"
+		}
+		r.bad(key, msg, nil)
+		return sas.Key{}
 	}
-	key, err := sas.ParseKey(text)
+	k, err := sas.ParseKey(text)
 	if err != nil {
-		r.bad("hub.key_file", err.Error(), err)
-		return
+		r.bad(key, err.Error(), err)
 	}
-	r.outcome.Key = key
+	return k
 }
 
-// tls loads roots and client certificate.
-func (r *reading) tls() {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	if r.h.CAFile != "" {
-		path, data, ok := r.open("hub.ca_file", r.h.CAFile, false)
-		conf.RootCAs = x509.NewCertPool()
-		if ok && !conf.RootCAs.AppendCertsFromPEM(data) {
-			r.bad("hub.ca_file", path+": holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)", nil)
+func (r *reading) secondaryKey() {
+	const key = "hub.secondary_key_file"
+	switch {
+	case r.h.SecondaryKeyFile == "":
+	case r.outcome.Auth == AuthX509:
+		r.bad(key, "is of no use: the connection string says x509=true", nil)
+	default:
+		if text, ok := r.secret(key, r.h.SecondaryKeyFile); ok {
+			r.outcome.SecondaryKey = r.key(key, text)
 		}
-		r.outcome.CAFile = path
-		r.outcome.TLS = conf
 	}
+}
+
+func (r *reading) roots() {
+	if r.h.CAFile == "" {
+		return
+	}
+	path, data, ok := r.open("hub.ca_file", r.h.CAFile, false)
+	pool := x509.NewCertPool()
+	if ok && !pool.AppendCertsFromPEM(data) {
+		r.bad("hub.ca_file", path+": holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)", nil)
+	}
+	r.outcome.CAFile = path
+	r.outcome.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+}
+
+// certificate reads the client's certificate, and sees to it that it is read again by the same rules.
+func (r *reading) certificate() {
 	if r.outcome.Auth != AuthX509 || r.h.CertFile == "" || r.h.PrivateKeyFile == "" {
 		return
 	}
-	certPath, certPEM, certOK := r.open("hub.cert_file", r.h.CertFile, false)
-	keyPath, keyPEM, keyOK := r.open("hub.private_key_file", r.h.PrivateKeyFile, true)
-	r.outcome.CertFile, r.outcome.PrivateKeyFile = certPath, keyPath
+	cert, _, certOK := r.open("hub.cert_file", r.h.CertFile, false)
+	key, _, keyOK := r.open("hub.private_key_file", r.h.PrivateKeyFile, true)
+	r.outcome.CertFile, r.outcome.PrivateKeyFile = cert, key
 	if !certOK || !keyOK {
 		return
 	}
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	guarded := !inside(r.creds, key)
+	file, err := transport.LoadCertificate(cert, key, &transport.CertificateOptions{
+		ReadCertificate: func(path string) ([]byte, error) { return readSecret(path, false) },
+		ReadKey:         func(path string) ([]byte, error) { return readSecret(path, guarded) },
+		Logger:          r.log,
+	})
 	if err != nil {
-		r.bad("hub.cert_file", certPath+" and "+keyPath+": "+err.Error(), err)
+		r.bad("hub.cert_file", err.Error(), err)
 		return
 	}
-	conf.Certificates = []tls.Certificate{pair}
-	r.outcome.TLS = conf
+	r.outcome.Certificate = file
 }
 
 // ownFile checks the mode of the configuration file that holds the connection string itself.

@@ -226,8 +226,8 @@ func TestCredentialsX509(t *testing.T) {
 	if diff := cmp.Diff(want, []string{c.CAFile, c.CertFile, c.PrivateKeyFile}); diff != "" {
 		t.Error(diff)
 	}
-	if c.Auth != AuthX509 || c.TLS == nil || len(c.TLS.Certificates) != 1 || c.TLS.RootCAs == nil {
-		t.Errorf("got auth %q, TLS %v", c.Auth, c.TLS != nil)
+	if c.Auth != AuthX509 || c.TLS == nil || c.TLS.RootCAs == nil || c.Certificate == nil {
+		t.Errorf("got auth %q, TLS %v, certificate %v", c.Auth, c.TLS != nil, c.Certificate != nil)
 	}
 	write(t, 0o600, "HostName=h;DeviceId=d;x509=true", p.dir, "cs")
 	if c, msg := p.credentials(t, "connection_string_file = \"cs\"\ncert_file = \"c.pem\"\nprivate_key_file = \"k.pem\"\n"); c.Auth != AuthX509 {

@@ -20,8 +20,9 @@ func (c *conn) attachLocked(wire *amqpd.Link) *amqpd.Error {
 	if l.addr.node == nodeFeedback && !l.receives() {
 		l.addr.node = nodeDeviceFeedback
 	}
-	if err := s.takeAttachFaultLocked(wire.Address()); err != nil {
-		return err
+	fault := s.takeAttachFaultLocked(wire.Address())
+	if fault.err != nil && !fault.after {
+		return fault.err
 	}
 	if err := c.checkLocked(l); err != nil {
 		return err
@@ -57,6 +58,10 @@ func (c *conn) attachLocked(wire *amqpd.Link) *amqpd.Error {
 	l.seq = s.attached
 	wire.SetValue(l)
 	c.links[l] = true
+	if fault.after {
+		s.forgetLocked(l)
+		wire.Detach(fault.err)
+	}
 	return nil
 }
 

@@ -79,6 +79,7 @@ func (h *handler) Opened(wire *amqpd.Conn) error {
 	c := &conn{s: h.s, wire: wire, grants: map[string]*grant{}, links: map[*link]bool{}, unjudged: map[string]string{}, replies: map[place][]reply{}}
 	wire.SetValue(c)
 	h.s.conns[c] = true
+	wire.MuteEcho(h.s.faults.muteEcho)
 	if g, ok := wire.Identity().(*grant); ok {
 		c.plain = true
 		c.addGrantLocked("", g)
@@ -94,6 +95,9 @@ func (h *handler) Attach(wire *amqpd.Link) error {
 	c, ok := wire.Conn().Value().(*conn)
 	if !ok {
 		return &amqpd.Error{Condition: amqpd.CondInternalError}
+	}
+	if h.s.deafLocked(wire) {
+		return amqpd.ErrNoAnswer
 	}
 	err := c.attachLocked(wire)
 	h.s.noteLocked()

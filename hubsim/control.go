@@ -73,13 +73,18 @@ func (s *Server) connectionFault(r *simctl.Request) (done int, known bool, err e
 	case "close":
 		return s.CloseConnections(r.Condition, r.Description), true, nil
 	case "detach":
-		return s.DetachLinks(r.Address, r.Condition, r.Description), true, nil
+		done, err = s.controlDetach(r)
+		return done, true, err
+	case "end":
+		return s.EndSessions(r.Condition, r.Description), true, nil
+	case "deaf":
+		done, err = s.controlDeaf(r)
+		return done, true, err
 	case "attach":
 		if r.Address == "" || r.Condition == "" {
 			return 0, true, errors.New("want an address and a condition")
 		}
-		s.RefuseNextAttach(r.Address, r.Condition, r.Description)
-		return 0, true, nil
+		return 0, true, s.controlAttach(r)
 	case "redirect":
 		to, err := ParseTarget(r.To)
 		if err == nil && r.Address == "" {
@@ -131,12 +136,46 @@ func (s *Server) lastingFault(r *simctl.Request) error {
 		s.RefuseIdleTimeouts(delay)
 	case "omit-id":
 		s.SetOmitNextIncomingID(r.On)
+	case "mute-echo":
+		s.SetMuteEcho(r.On)
+	case "late":
+		s.SetSettleLate(r.On)
 	case "reset":
 		s.ResetFaults()
 	default:
 		return errors.New("there is no such action")
 	}
 	return nil
+}
+
+func (s *Server) controlDetach(r *simctl.Request) (int, error) {
+	switch r.Mode {
+	case "":
+		return s.DetachLinks(r.Address, r.Condition, r.Description), nil
+	case "suspend":
+		return s.SuspendLinks(r.Address, r.Condition, r.Description), nil
+	}
+	return 0, fmt.Errorf("mode %q: want suspend or none", r.Mode)
+}
+
+func (s *Server) controlAttach(r *simctl.Request) error {
+	switch r.Mode {
+	case "":
+		s.RefuseNextAttach(r.Address, r.Condition, r.Description)
+	case "after":
+		s.DetachNextAttach(r.Address, r.Condition, r.Description)
+	default:
+		return fmt.Errorf("mode %q: want after or none", r.Mode)
+	}
+	return nil
+}
+
+func (s *Server) controlDeaf(r *simctl.Request) (int, error) {
+	how, ok := map[string]Deafness{"off": Hearing, "now": DeafNow, "on": Deaf}[r.Mode]
+	if !ok {
+		return 0, fmt.Errorf("mode %q: want now, on or off", r.Mode)
+	}
+	return s.SetDeaf(r.Address, how), nil
 }
 
 func (s *Server) controlHole(mode string) error {

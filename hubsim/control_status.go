@@ -17,7 +17,7 @@ func (s *Server) controlStatus() *simctl.Status {
 		Feedback: len(s.feedback.pending) + len(s.feedback.queue.items), ClockOffset: s.ClockOffset().String(),
 	}
 	for key, d := range s.devices {
-		one := simctl.Device{ID: key, Disabled: d.disabled, Commands: len(d.commands.items), Links: links[key]}
+		one := simctl.Device{ID: key, Disabled: d.disabled, Commands: len(d.commands.items), Links: links[key], Metered: d.metered.today(s.opts.Now()).units}
 		if one.Links == nil {
 			one.Links = []string{}
 		}
@@ -64,14 +64,19 @@ func (s *Server) faultWords() []string {
 	}
 	say(f.settlements > 0, "the next %d settlements of commands are lost", f.settlements)
 	say(f.token != nil, "put-token requests fail")
-	for at, err := range f.attach {
-		words = append(words, fmt.Sprintf("the next link to %s gets %s", at.words(), err.Condition))
+	for at, fault := range f.attach {
+		words = append(words, fmt.Sprintf("the next link to %s gets %s", at.words(), fault.words()))
+	}
+	for at := range f.deaf {
+		words = append(words, "deaf: "+at.words())
 	}
 	say(f.open != nil, "the next connection is redirected")
 	if t := f.throttle; t != nil {
 		words = append(words, fmt.Sprintf("telemetry is throttled to %g a second, after %v rejected", t.Rate, t.Patience))
 	}
 	say(f.idleMin != 0, "idle timeouts below %v are refused", f.idleMin)
+	say(f.muteEcho, "echoes are not answered")
+	say(f.settleLate, "settlements go out after the end of their link")
 	say(f.omitID, "new connections get no next-incoming-id")
 	return words
 }
@@ -94,8 +99,21 @@ func (r *ackRule) words() string {
 	return which + " is " + what
 }
 
+func (f attachFault) words() string {
+	what := "nothing"
+	if f.err != nil {
+		what = string(f.err.Condition)
+	}
+	if f.after {
+		what += " once it is attached"
+	}
+	return what
+}
+
 func (p faultPlace) words() string {
 	switch {
+	case p == faultPlace{}:
+		return "every link but those to $cbs"
 	case p.text != "":
 		return p.text
 	case p.device != "" && p.node == nodeCommands:

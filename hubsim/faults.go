@@ -65,7 +65,8 @@ type faults struct {
 	telemetrySeen   int
 	token           func(nth int) TokenVerdict
 	tokenSeen       int
-	attach          map[faultPlace]*amqpd.Error // taken once
+	attach          map[faultPlace]attachFault // taken once
+	deaf            map[faultPlace]bool
 	telemetryCredit uint32
 	refuse          bool
 
@@ -76,6 +77,14 @@ type faults struct {
 	settlements int          // of commands, still to be lost
 	omitID      bool
 	idleMin     time.Duration
+	muteEcho    bool
+	settleLate  bool
+}
+
+// attachFault is what becomes of a link: refused or, with after, attached first and then detached.
+type attachFault struct {
+	err   *amqpd.Error
+	after bool
 }
 
 // OnTelemetry lets f decide about every telemetry delivery from now on; nth counts from 1. A batch is one delivery. Nil ends it.
@@ -112,7 +121,14 @@ func (s *Server) SwallowNextTokens(n int) {
 func (s *Server) RefuseNextAttach(address, condition, description string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.setAttachFaultLocked(address, &amqpd.Error{Condition: amqpd.Symbol(condition), Description: description})
+	s.setAttachFaultLocked(address, attachFault{err: &amqpd.Error{Condition: amqpd.Symbol(condition), Description: description}})
+}
+
+// DetachNextAttach attaches the next link to an address, in any spelling, and detaches it at once.
+func (s *Server) DetachNextAttach(address, condition, description string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.setAttachFaultLocked(address, attachFault{wireError(condition, description), true})
 }
 
 // SetTelemetryCredit sets the credit that telemetry links get from now on, running ones included. 0 stops them.
@@ -181,19 +197,7 @@ func (s *Server) DetachLinks(address, condition, description string) int {
 }
 
 func (s *Server) detachAtLocked(address string, err *amqpd.Error) int {
-	want := parseAddress(address, s.entity())
-	n := 0
-	for c := range s.conns {
-		for l := range c.links {
-			if l.addr == want || (address == "" && l.addr.node != nodeCBS) {
-				s.forgetLocked(l)
-				l.wire.Detach(err)
-				n++
-			}
-		}
-	}
-	s.noteLocked()
-	return n
+	return s.eachAtLocked(address, func(l *link) { l.wire.Detach(err) })
 }
 
 func wireError(condition, description string) *amqpd.Error {

@@ -45,6 +45,7 @@ func (s *Server) ResetFaults() {
 	s.SetClockOffset(0)
 	s.SetHole(HoleNone)
 	s.SetReadRate(0)
+	s.SetMuteEcho(false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = faults{telemetryCredit: telemetryCredit, window: -1}

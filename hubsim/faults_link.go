@@ -27,18 +27,18 @@ func (s *Server) placeOf(text string) faultPlace {
 	return faultPlace{text: strings.ToLower(text)}
 }
 
-func (s *Server) setAttachFaultLocked(address string, err *amqpd.Error) {
+func (s *Server) setAttachFaultLocked(address string, f attachFault) {
 	if s.faults.attach == nil {
-		s.faults.attach = map[faultPlace]*amqpd.Error{}
+		s.faults.attach = map[faultPlace]attachFault{}
 	}
-	s.faults.attach[s.placeOf(address)] = err
+	s.faults.attach[s.placeOf(address)] = f
 }
 
-func (s *Server) takeAttachFaultLocked(address string) *amqpd.Error {
+func (s *Server) takeAttachFaultLocked(address string) attachFault {
 	at := s.placeOf(address)
-	err := s.faults.attach[at]
+	f := s.faults.attach[at]
 	delete(s.faults.attach, at)
-	return err
+	return f
 }
 
 // Target is where a redirect points to.
@@ -87,7 +87,7 @@ func (s *Server) RedirectOnce(address string, to Target) int {
 		amqpd.Field{Key: "address", Value: fmt.Sprintf("amqps://%s/%s", net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port))), strings.TrimPrefix(to.Address, "/"))})}
 	n := s.detachAtLocked(address, err)
 	if n == 0 {
-		s.setAttachFaultLocked(address, err)
+		s.setAttachFaultLocked(address, attachFault{err: err})
 	}
 	return n
 }

@@ -60,6 +60,7 @@ type device struct {
 	connChanged   time.Time
 	statusChanged time.Time
 	lastActivity  time.Time
+	metered       meter
 }
 
 // authType is how an identity proves itself, in the registry's words.

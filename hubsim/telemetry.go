@@ -45,7 +45,7 @@ func (s *Server) settleLater(d *amqpd.Incoming, state amqpd.State, delay time.Du
 		d.Settle(state)
 		return
 	}
-	time.AfterFunc(delay, func() { d.Settle(state) })
+	time.AfterFunc(delay, func() { s.settle(d, state) })
 }
 
 // decodeTelemetry returns the messages of a delivery, all of them or a refusal.
@@ -99,7 +99,9 @@ func (s *Server) storeLocked(d *device, l *link, m *amqp.Message) {
 	}
 	s.accepted++
 	e.nth = s.accepted
-	p.append(e, meteredSize(m), s.opts.Retention)
+	size := meteredSize(m)
+	d.metered.today(s.opts.Now()).units += units(size)
+	p.append(e, size, s.opts.Retention)
 	e.stamp(n)
 	s.keep.event(e, p.bytes)
 	if s.opts.Events != nil {

@@ -2,6 +2,7 @@ package iothub
 
 import (
 	"context"
+	"fmt"
 
 	amqp "github.com/Azure/go-amqp"
 )
@@ -10,18 +11,34 @@ import (
 const batchFormat = 0x80013700
 
 // SendBatch is Send for several messages in one transfer with one outcome for all: accepted is all of them, rejected none. Together they must not exceed
-// MaxMessage, as Size and their encoding count. Messages that could never be sent make the receipt say Rejected, with ClassMessage: send them one by one then.
+// MaxMessage, as Size and as BatchSize count. Messages that could never be sent make the receipt say Rejected, with ClassMessage: send them one by one then.
 func (c *Client) SendBatch(ctx context.Context, ms []*Message) (*Receipt, error) {
-	batch := &amqp.Message{Format: batchFormat}
+	sections, fault := encodeBatch(ms)
+	if fault != nil {
+		return settledReceipt(Outcome{State: Rejected, Err: fault}), nil //nolint:nilerr // the receipt says it
+	}
+	return c.transmit(ctx, &amqp.Message{Format: batchFormat, Data: sections})
+}
+
+// encodeBatch returns the data sections of a batch, or why it can never be sent.
+func encodeBatch(ms []*Message) ([][]byte, *Error) {
+	metered, encoded := 0, 0
 	for _, m := range ms {
 		if fault := m.check(); fault != nil {
-			return settledReceipt(Outcome{State: Rejected, Err: fault}), nil
+			return nil, fault
 		}
-		inner, err := m.encode().MarshalBinary()
-		if err != nil {
-			return settledReceipt(Outcome{State: Rejected, Err: &Error{Op: "send", Class: ClassMessage, Err: err}}), nil
-		}
-		batch.Data = append(batch.Data, inner)
+		metered += m.Size()
+		encoded += m.BatchSize()
 	}
-	return c.transmit(ctx, batch)
+	if n := max(metered, encoded); n > MaxMessage || len(ms) == 0 {
+		return nil, &Error{Op: "send", Class: ClassMessage, Err: fmt.Errorf("batch of %d messages and %d bytes; the limit is %d bytes", len(ms), n, MaxMessage)}
+	}
+	sections := make([][]byte, len(ms))
+	buf := make([]byte, 0, encoded)
+	for i, m := range ms {
+		from := len(buf)
+		buf = m.appendTo(buf)
+		sections[i] = buf[from:len(buf):len(buf)]
+	}
+	return sections, nil
 }

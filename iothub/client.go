@@ -13,6 +13,8 @@ import (
 // Client is one connection of a device to its hub. Its methods may be called from any goroutine. It owns its goroutines until Close returns.
 type Client struct {
 	o    Options
+	at   place
+	keys *keyring
 	wire *wire
 	conn *amqp.Conn
 	cbs  *cbs // nil unless AuthSAS
@@ -27,7 +29,8 @@ type Client struct {
 	closing atomic.Bool
 	wg      sync.WaitGroup
 
-	wake chan struct{} // wakes keep
+	wake     chan struct{}     // wakes keep
+	renewNow chan chan<- error // who asks for a new token, and hears what became of it
 
 	mu     sync.Mutex
 	status Status
@@ -39,6 +42,7 @@ type Client struct {
 	telemetry   *line
 	command     *line  // nil with TelemetryOnly
 	cbsLost     *Error // why $cbs has to be opened anew
+	cbsDue      bool   // and that this is still to be done
 }
 
 // Done is closed when the client is of no more use: dial again, after the wait that Err's class asks for, and Close this one.

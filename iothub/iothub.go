@@ -29,7 +29,7 @@ type Options struct {
 	Host string
 	// Gateway is the host, with an optional port, that is dialled in place of Host (GatewayHostName).
 	Gateway string
-	// Port to dial when Gateway names none; default 5671.
+	// Port to dial when Gateway names none; default the transport's own, 5671 for TCP.
 	Port int
 	// DeviceID is required; ModuleID is not.
 	DeviceID, ModuleID string
@@ -48,6 +48,8 @@ type Options struct {
 	Dial transport.DialFunc
 	// Now is the wall clock that tokens expire by; default time.Now.
 	Now func() time.Time
+	// HubTime asks the hub what time it is, so that a refused token can be explained: HubDate. Nil means that it is not asked.
+	HubTime func(ctx context.Context) (time.Time, error)
 	// CBSTimeout bounds one token request; default 30 s.
 	CBSTimeout time.Duration
 	// SettleTimeout is how long the hub may take to settle one message, to take one it gave credit for, or to give credit for one that waits, before
@@ -172,6 +174,8 @@ type Error struct {
 	Class Class
 	// Condition and Description are the hub's own words, where it gave any.
 	Condition, Description string
+	// Redirect is where to go instead; nil unless Class is ClassRedirect and the hub named a place.
+	Redirect *Redirect
 	// Hint is what a person can do about it; may be "".
 	Hint string
 	// Err is the cause.
@@ -193,3 +197,6 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Code returns the six-digit code in the hub's description ("Troubleshoot Azure IoT Hub error codes"), 0 without one.
+func (e *Error) Code() int { return errorCode(e.Description) }

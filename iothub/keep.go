@@ -91,6 +91,9 @@ func (c *Client) inspectLine(l *line, owed owed) {
 			c.probeLocked(l, now)
 		}
 	case asked < probeAnswer || c.wire.silence() >= asked: // if nothing at all came since, it is the connection that is in doubt
+		if asked > probeAnswer/2 {
+			c.healthLocked(l.part, func(h *Health) { h.Phase, h.Deadline = Doubtful, l.asked.Add(probeAnswer) })
+		}
 	case l.answered || l.strikes == 0:
 		c.giveUpLocked(l, "the hub did not answer for the link", false)
 	default:
@@ -116,7 +119,6 @@ func (c *Client) overdue(o owed) string {
 
 func (c *Client) probeLocked(l *line, now time.Time) {
 	l.asked = now
-	c.healthLocked(l.part, func(h *Health) { h.Phase, h.Deadline = Doubtful, now.Add(probeAnswer) })
 	name := l.name
 	c.wg.Go(func() { c.wire.probe(name) }) // not under our mutex, which wire may wait for
 }
@@ -141,9 +143,7 @@ func (c *Client) giveUpLocked(l *line, what string, session bool) {
 
 // mend makes anew what is lost.
 func (c *Client) mend() {
-	if why := c.takeCBSLost(); why != nil {
-		c.reopenCBS(why)
-	}
+	c.mendTokenLink()
 	for _, l := range c.lines() {
 		c.mu.Lock()
 		why, due := l.lost, l.due
@@ -164,19 +164,26 @@ func (c *Client) mend() {
 
 // mayReturn says whether a link that was lost for this reason is to be asked for again on this connection; otherwise the client has ended.
 func (c *Client) mayReturn(l *line, why *Error) bool {
-	switch why.Class {
-	case ClassNetwork, ClassServer, ClassThrottled, ClassQuota, ClassUnknown, ClassMessage:
+	if passing(why.Class) {
 		return true
-	case ClassAuth: // the hub may only want a fresh token
-		if c.o.Auth == AuthSAS && !l.fresh {
-			l.fresh = true
-			if c.RenewToken(c.ctx) == nil {
-				return true
-			}
+	}
+	if why.Class == ClassAuth && c.o.Auth == AuthSAS && !l.fresh { // the hub may only want a fresh token
+		l.fresh = true
+		if c.RenewToken(c.ctx) == nil {
+			return true
 		}
-	case ClassClock, ClassDisabled, ClassDisplaced, ClassRedirect, ClassProtocol:
 	}
 	c.fail(why)
+	return false
+}
+
+// passing reports whether a link that was lost for a reason of this class may be had again on the same connection.
+func passing(class Class) bool {
+	switch class {
+	case ClassNetwork, ClassServer, ClassThrottled, ClassQuota, ClassUnknown, ClassMessage:
+		return true
+	case ClassAuth, ClassClock, ClassDisabled, ClassDisplaced, ClassRedirect, ClassProtocol:
+	}
 	return false
 }
 
@@ -238,18 +245,15 @@ func (c *Client) notMended(l *line, e *Error) {
 	c.healthLocked(l.part, func(h *Health) { h.Phase, h.Cause, h.Deadline, h.Next = Down, e, time.Time{}, l.due })
 }
 
-func (c *Client) takeCBSLost() *Error {
+// mendTokenLink has a token put anew when the links to $cbs were lost, which opens them: nobody knows what became of the last request.
+func (c *Client) mendTokenLink() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	why := c.cbsLost
-	c.cbsLost = nil
-	return why
-}
-
-// reopenCBS makes the pair of links to $cbs anew, with a token, since nobody knows what became of the last request.
-func (c *Client) reopenCBS(why *Error) {
-	c.o.Logger.Warn("token link lost", "error", why)
-	if err := c.login(c.ctx); err != nil {
-		c.fail(failure("attach $cbs", err))
+	due, why := c.cbsDue, c.cbsLost
+	c.cbsDue = false
+	c.mu.Unlock()
+	if !due {
+		return
 	}
+	c.o.Logger.Warn("token link lost", "error", why)
+	c.wg.Go(func() { _ = c.RenewToken(c.ctx) }) // which says what happens, and tries again
 }

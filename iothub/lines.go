@@ -94,13 +94,13 @@ func (c *Client) present(l *line) (link, <-chan struct{}) {
 
 // linkLost is called by wire when a link ends, from either side. It must not block.
 func (c *Client) linkLost(name string, session bool, remote *amqp.Error) {
-	if c.closing.Load() {
+	if c.closing.Load() || c.ctx.Err() != nil {
 		return
 	}
 	purpose, _, _ := strings.Cut(name, "-")
 	why := &Error{Op: purpose + " link", Class: ClassNetwork, Err: errors.New("closed by the hub without a reason")}
 	if remote != nil {
-		why = refusal(purpose+" link", string(remote.Condition), remote.Description)
+		why = refused(purpose+" link", remote)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,13 +108,16 @@ func (c *Client) linkLost(name string, session bool, remote *amqp.Error) {
 		c.sessionGone = c.sessionGone || session
 		c.loseLocked(l, why)
 	} else if purpose == "cbs" && c.cbsLost == nil {
-		c.cbsLost = why
+		c.cbsLost, c.cbsDue = why, true
 		c.wakeUp()
 	}
 }
 
 // linkFailed is for who finds a link dead in using it.
 func (c *Client) linkFailed(dead link, why *Error) {
+	if c.ctx.Err() != nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if l := c.lineLocked(dead.name); l != nil {
@@ -129,7 +132,10 @@ func (c *Client) loseLocked(l *line, why *Error) {
 		l.tries.Reset()
 		l.fresh = false
 	}
-	l.lost, l.asked, l.due = why, time.Time{}, now.Add(l.tries.Next())
+	l.lost, l.asked, l.due = why, time.Time{}, now
+	if passing(why.Class) {
+		l.due = now.Add(l.tries.Next())
+	}
 	c.changedLocked(l)
 	if l.part == Telemetry {
 		c.gate.lose()
@@ -208,9 +214,9 @@ func (c *Client) attach(ctx context.Context, l *line) error {
 	c.mu.Unlock()
 	var err error
 	if l.part == Telemetry {
-		now.sender, err = session.NewSender(ctx, c.address("messages/events"), &amqp.SenderOptions{Name: now.name, Properties: c.linkProperties()})
+		now.sender, err = session.NewSender(ctx, c.at.telemetry, &amqp.SenderOptions{Name: now.name, Properties: c.linkProperties()})
 	} else {
-		now.receiver, err = session.NewReceiver(ctx, c.address("messages/devicebound"), &amqp.ReceiverOptions{
+		now.receiver, err = session.NewReceiver(ctx, c.at.command, &amqp.ReceiverOptions{
 			Name: now.name, Properties: c.linkProperties(), Credit: int32(min(c.o.Credit, 50)), //nolint:gosec // at most 50
 		})
 	}

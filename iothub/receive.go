@@ -37,7 +37,7 @@ func (c *Client) Receive(ctx context.Context) (*Delivery, error) {
 			}
 			continue
 		}
-		m, err := now.receiver.Receive(ctx, nil)
+		m, err := receive(ctx, now.receiver, change)
 		if err != nil {
 			if ctx.Err() != nil || c.ctx.Err() != nil {
 				return nil, c.receiveError(ctx, err)
@@ -62,6 +62,25 @@ func (c *Client) Receive(ctx context.Context) (*Delivery, error) {
 		}
 		return d, nil
 	}
+}
+
+// receive is the library's, which goes on waiting on a link that was given up while the peer does not confirm it.
+func receive(ctx context.Context, r *amqp.Receiver, lost <-chan struct{}) (*amqp.Message, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-lost:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	m, err := r.Receive(ctx, nil)
+	cancel()
+	<-watched
+	return m, err
 }
 
 func (c *Client) receiveError(ctx context.Context, err error) error {

@@ -120,7 +120,7 @@ func TestPlainEndsBeforeItsToken(t *testing.T) {
 		for n := 0; ; n++ {
 			r, err := c.Send(t.Context(), message(n))
 			if err != nil {
-				want(t, err, iothub.ClassAuth)
+				want(t, err, iothub.ClassNetwork)
 				break
 			}
 			go func() { outcomes <- r.Wait(t.Context()) }()
@@ -132,7 +132,7 @@ func TestPlainEndsBeforeItsToken(t *testing.T) {
 				t.Fatal("it does not end")
 			}
 		}
-		want(t, ended(t, c, 10*time.Second), iothub.ClassAuth)
+		want(t, ended(t, c, 10*time.Second), iothub.ClassNetwork)
 		if !c.Status().TokenExpires.After(wall()) {
 			t.Error("the token ended first")
 		}

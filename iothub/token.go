@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"iotagent/internal/backoff"
@@ -16,13 +15,14 @@ import (
 // token is one shared access signature and the times it lives by.
 type token struct {
 	text    string // secret
+	key     int    // which of the keyring's made it
 	expires time.Time
 	minted  time.Time     // monotonic
 	life    time.Duration // from minted to expires
 }
 
-// mint makes a token, or takes the one that was given. It makes none while the clock is obviously wrong.
-func (c *Client) mint() (*token, error) {
+// mint makes a token with the nth key, or takes the one that was given. It makes none while the clock is obviously wrong.
+func (c *Client) mint(n int) (*token, error) {
 	now := c.o.Now()
 	if !clock.Plausible(now) {
 		return nil, &Error{
@@ -30,10 +30,10 @@ func (c *Client) mint() (*token, error) {
 			Hint: "wait for the time service or set the clock: tokens are made by it",
 		}
 	}
-	t := &token{text: c.o.Token, minted: time.Now()}
+	t := &token{text: c.o.Token, key: n, minted: time.Now()}
 	if t.text == "" {
 		t.expires = now.Add(c.o.TokenTTL)
-		t.text = c.o.Key.Token(c.resource(), t.expires, "")
+		t.text = c.keys.keys[n].Token(c.resource(), t.expires, "")
 	} else {
 		parsed, err := sas.ParseToken(t.text)
 		if err != nil {
@@ -62,10 +62,12 @@ func (t *token) reserve() time.Duration { return min(2*time.Minute, t.life/10) }
 
 // accepted takes note that the hub has the token.
 func (c *Client) accepted(t *token) {
+	c.keys.use(t.key)
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.token = t
-	c.status.TokenExpires = t.expires
+	c.status.TokenExpires, c.status.KeyInUse = t.expires, c.keys.name(t.key)
+	c.mu.Unlock()
+	c.proven(Token, time.Now().Add(c.left()-t.reserve()))
 }
 
 // left returns how long the present token still lives, by the monotonic clock or by the wall clock, whichever is less: the one stands still
@@ -86,98 +88,156 @@ func (c *Client) renewal() {
 		if given {
 			at = t.reserve()
 		}
-		if !c.sleepUntil(at) {
-			return
-		}
+		asker, ok := c.sleepUntil(at)
 		switch {
+		case !ok:
+			return
 		case given:
 			c.retire(&Error{Op: "token", Class: ClassAuth, Err: errors.New("the token that was given is about to end"), Hint: "make a new one, or give the key instead"})
 		case c.o.Auth == AuthSASPlain:
-			c.retire(&Error{Op: "token", Class: ClassAuth, Err: errors.New("token renewal by reconnect"), Hint: "SASL PLAIN binds the token to the connection; dial again"})
+			c.retire(&Error{
+				Op: "token", Class: ClassNetwork, Err: errors.New("a new token needs a new connection"),
+				Hint: "nothing is wrong: SASL PLAIN binds the token to the connection, which is made anew before the token ends",
+			})
 		default:
-			c.renew(t)
+			c.renew(t, asker)
 		}
 	}
 }
 
-// sleepUntil sleeps until no more than d is left of the token's life; false when the client ended first.
-func (c *Client) sleepUntil(d time.Duration) bool {
+// sleepUntil sleeps until no more than d is left of the token's life, or until somebody asks for a new one; false when the client ended first.
+func (c *Client) sleepUntil(d time.Duration) (asker chan<- error, ok bool) {
 	for {
 		wait := c.left() - d
 		if wait <= 0 {
-			return true
+			return nil, true
 		}
-		if backoff.Sleep(c.ctx, min(wait, time.Minute)) != nil { // a minute at most, to notice that the clock was set
-			return false
+		again := time.NewTimer(min(wait, time.Minute)) // a minute at most, to notice that the clock was set
+		select {
+		case <-c.ctx.Done():
+			again.Stop()
+			return nil, false
+		case asker = <-c.renewNow:
+			again.Stop()
+			return asker, true
+		case <-again.C:
 		}
 	}
 }
 
-// renew puts a new token. A request that fails is repeated while the old token lives, a refused one first at once, with
-// a token minted anew, and then seldom. Just before the old token ends so does the client.
-func (c *Client) renew(old *token) {
+// RenewToken has a new token put on the living connection at once, and returns nil when the hub took it. Where that cannot be (SASL PLAIN, a token that
+// was given, a certificate) it returns an error and changes nothing.
+func (c *Client) RenewToken(ctx context.Context) error {
+	if c.o.Auth != AuthSAS || c.o.Token != "" {
+		return &Error{Op: "token", Class: ClassAuth, Err: errors.New("not one that could be renewed on the living connection")}
+	}
+	answer := make(chan error, 1)
+	select {
+	case c.renewNow <- answer:
+	case <-c.Done():
+		return c.cause("token")
+	case <-ctx.Done():
+		return failure("token", context.Cause(ctx))
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-c.Done():
+		return c.cause("token")
+	case <-ctx.Done():
+		return failure("token", context.Cause(ctx))
+	}
+}
+
+// renew puts a new token. A request that fails is repeated while the old token lives; when it is refused that is seldom, because nothing suggests
+// that the next will do better. Just before the old token ends so does the client. Whoever asked for it hears of the first try.
+func (c *Client) renew(old *token, asker chan<- error) {
 	tries := backoff.Backoff{Floor: min(5*time.Second, old.life/50+1), Cap: 20 * time.Second}
-	refused := false
-	for {
-		t, err := c.mint()
-		if err == nil {
-			err = c.putToken(c.ctx, t)
+	e := c.identify(c.ctx)
+	for n := c.keys.inUse(); ; {
+		if asker != nil {
+			asker <- asError(e)
 		}
-		if err == nil {
-			c.o.Logger.Info("token renewed", "expires", t.expires)
+		if e == nil {
+			c.o.Logger.Info("token renewed", "expires", c.token.expires)
 			return
 		}
-		e := failure("put-token", err)
 		if c.ctx.Err() != nil {
 			return
 		}
-		c.o.Logger.Warn("token not renewed", "error", e, "left", c.left())
 		wait := tries.Next()
 		if e.Class == ClassAuth || e.Class == ClassDisabled {
-			if !refused {
-				refused = true
-				continue
+			wait = max(wait, (c.left()-old.reserve())/2)
+			if other, ok := c.keys.other(n); ok {
+				n = other
 			}
-			wait = max(wait, (c.left()-old.reserve())/2) // nothing suggests that the next will do better, but the old one still does
 		}
-		if c.left()-wait <= old.reserve() {
-			c.sleepUntil(old.reserve())
-			c.retire(e)
+		until := max(c.left()-wait, old.reserve())
+		c.o.Logger.Warn("token not renewed", "error", e, "left", c.left())
+		c.health(Token, func(h *Health) { h.Phase, h.Cause, h.Next = Doubtful, e, time.Now().Add(wait) })
+		var ok bool
+		if asker, ok = c.sleepUntil(until); !ok {
 			return
 		}
-		if backoff.Sleep(c.ctx, wait) != nil {
+		switch {
+		case asker != nil:
+			e = c.identify(c.ctx)
+		case until == old.reserve():
+			c.retire(c.o.explain(c.ctx, e))
 			return
+		default:
+			e = c.put(c.ctx, n)
 		}
 	}
 }
 
-// refusedToken explains a token that the hub did not take although it was made just now.
-func (c *Client) refusedToken(status int, description string, t *token) *Error {
-	condition := fmt.Sprintf("status %d", status)
-	e := &Error{Op: "put-token", Class: ClassAuth, Condition: condition, Description: description}
-	code := errorCode(description)
-	if code == 0 {
-		code = status * 1000
+// identify puts a token made with the key that the hub took last. One that is refused is followed by one minted anew, for the clock may have been
+// set meanwhile, and that by one of the other key.
+func (c *Client) identify(ctx context.Context) *Error {
+	n := c.keys.inUse()
+	first := c.put(ctx, n)
+	if !first.keyRefused() || c.o.Token != "" {
+		return first
 	}
-	if class, ok := classOfCode(code); ok {
-		e.Class = class
-	} else if status == 403 {
-		e.Class = ClassThrottled // too many tokens on the connection
+	again := c.put(ctx, n)
+	if !again.keyRefused() {
+		if again != nil && again.Class == ClassNetwork {
+			return first // the hub hung up; it had said why before
+		}
+		return again
 	}
-	if e.Class == ClassDisabled {
-		e.Hint = "the device or the hub is disabled: enable it in the portal"
+	other, ok := c.keys.other(n)
+	if !ok {
+		return again
 	}
-	if e.Class != ClassAuth {
-		return e
+	last := c.put(ctx, other)
+	switch {
+	case last == nil:
+		c.o.Logger.Warn("key refused, the other one taken", "refused", c.keys.name(n), "taken", c.keys.name(other), "error", again)
+	case last.keyRefused():
+		return bothRefused(c.keys.name(n), again, last)
+	case last.Class == ClassNetwork:
+		return again
 	}
-	now := c.o.Now().UTC().Format(time.RFC3339)
-	switch text := strings.ToLower(description); {
-	case strings.Contains(text, "expired"):
-		e.Hint = fmt.Sprintf("this machine's clock is behind: it says %s, and the hub took a token that ends at %s for an old one", now, t.expires.UTC().Format(time.RFC3339))
-	case strings.Contains(text, "not registered"), status == 404:
-		e.Hint = "the hub does not know this device: compare DeviceId with the portal"
-	default:
-		e.Hint = "clock or key: compare the key with the one in the portal, and the time with this machine's, " + now
+	return last
+}
+
+// put mints a token with the nth key and puts it.
+func (c *Client) put(ctx context.Context, n int) *Error {
+	t, err := c.mint(n)
+	if err == nil {
+		err = c.putToken(ctx, t)
+	}
+	if err == nil {
+		return nil
+	}
+	return failure("put-token", err)
+}
+
+// asError avoids a nil pointer in an interface.
+func asError(e *Error) error {
+	if e == nil {
+		return nil
 	}
 	return e
 }
@@ -185,6 +245,7 @@ func (c *Client) refusedToken(status int, description string, t *token) *Error {
 // retire lets what is in flight finish, then ends the client.
 func (c *Client) retire(why *Error) {
 	c.gate.close(why)
+	c.health(Token, func(h *Health) { h.Phase, h.Cause, h.Deadline, h.Next = Down, why, time.Time{}, time.Time{} })
 	ctx, cancel := context.WithTimeout(c.ctx, max(min(30*time.Second, c.left()), time.Second))
 	defer cancel()
 	_ = c.gate.drained(ctx, c.Done()) // what does not finish is sent again on the next connection

@@ -207,7 +207,7 @@ func remoteError(b []byte) *amqp.Error {
 		return nil
 	}
 	if fields, _, err := list(b[3:]); err == nil {
-		return &amqp.Error{Condition: amqp.ErrCond(textField(fields, 0)), Description: textField(fields, 1)}
+		return &amqp.Error{Condition: amqp.ErrCond(textField(fields, 0)), Description: textField(fields, 1), Info: infoMap(field(fields, 2))}
 	}
 	return nil
 }

@@ -127,14 +127,16 @@ func (o *Outbox) deadLocked() (dead []*seg) {
 	return dead
 }
 
-// emptyLocked says that all messages of a segment are done.
+// emptyLocked says that all messages of a segment are done. Each of its runs must be, as far as the head has not passed it.
 func (o *Outbox) emptyLocked(s *seg) bool {
-	for i := range s.lane {
-		l, x := &o.lane[i], &s.lane[i]
-		if x.messages == 0 || x.last < l.head() {
+	for i := range s.runs {
+		r := &s.runs[i]
+		if r.Lane >= lanes || r.Count == 0 {
 			continue
 		}
-		if d, ok := l.done.find(max(x.first, l.head())); !ok || d.to < x.last || l.win.search(x.last+1) != l.win.search(x.first) {
+		l, x := &o.lane[r.Lane], &s.lane[r.Lane]
+		from, to := max(r.First, l.head()), min(r.Last, x.last)
+		if x.messages > 0 && from <= to && !l.done.covers(from, to) {
 			return false
 		}
 	}

@@ -147,7 +147,7 @@ func (o *Outbox) retireLocked(s *seg) {
 	s.active, o.segsChanged = false, true
 	for i := range s.touched {
 		x := &s.lane[i]
-		s.touched[i] = x.messages > 0 && (s.inherited || o.lane[i].next > x.first)
+		s.touched[i] = x.messages > 0 && (s.inherited || o.lane[i].handed(x.first, x.last))
 	}
 }
 

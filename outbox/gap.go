@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -78,8 +79,8 @@ func (g *gapEntry) entry(sent bool) Entry {
 func (o *Outbox) lossLocked(place uint64, g Gap) {
 	l := &o.lane[g.Lane]
 	o.gapsChanged = true
-	if n := len(l.gaps); n > 0 {
-		if last := l.gaps[n-1]; !last.shut && last.gap.grows(&g) && last.place < place && !l.waitsBetween(last.place, place) {
+	if n, _ := slices.BinarySearchFunc(l.gaps, place, func(x *gapEntry, p uint64) int { return cmp.Compare(x.place, p) }); n > 0 {
+		if last := l.gaps[n-1]; !last.shut && last.gap.grows(&g) && !l.waitsBetween(last.place, place) {
 			last.gap.To = g.To
 			last.gap.Messages += g.Messages
 			last.gap.Readings += g.Readings
@@ -89,6 +90,7 @@ func (o *Outbox) lossLocked(place uint64, g Gap) {
 		}
 	}
 	l.seq++
+	o.hollowLocked(g.Lane, placeOf(o.run, l.seq))
 	e := &gapEntry{id: ID{Epoch: o.epoch, Lane: g.Lane, Seq: l.seq}, place: place, gap: g, put: o.nowMillis(), fresh: true}
 	at, _ := slices.BinarySearchFunc(l.gaps, e, func(a, b *gapEntry) int { return bytes.Compare(a.key(), b.key()) })
 	l.gaps = slices.Insert(l.gaps, at, e)

@@ -1,16 +1,21 @@
 package outbox
 
 import (
+	"slices"
 	"time"
 
 	"iotagent/outbox/internal/segment"
 )
 
 // lane is one lane's place in the queue. Entries go from staged to the segments, oldest first, so that all that is staged stands behind
-// all that is on disk; one cursor, next, runs over both.
+// all that is on disk. One cursor runs over both; while there is a backlog beside what is new, two do: the lane's own up to mark, the live
+// one from there on.
 type lane struct {
+	cursor
+	live cursor
+	mark uint64 // the first place behind the last Mark; 0 without one
+
 	seq     uint64 // the last sequence number given out in this epoch
-	next    uint64 // nothing at or behind it was handed out
 	flushed uint64 // the last place that is on disk
 	staged  stage
 	win     window
@@ -21,8 +26,6 @@ type lane struct {
 	queued   tally // messages that are not done, on disk or staged; gaps are not counted
 	appended tally // of all segments
 
-	block []segment.Record // what was read last
-	used  int              // records of it that lie before next
 	again []segment.Record // what was read last for a second time
 }
 
@@ -60,12 +63,19 @@ func (s *stage) push(x *staged) {
 		clear(s.list[n:])
 		s.list, s.front = s.list[:n], 0
 	}
+	if n := len(s.list); n > 1024 && n == cap(s.list) { // what was acknowledged behind an older one that waits need not be kept
+		s.list, s.front = slices.DeleteFunc(s.all(), (*staged).settled), 0
+		s.list = slices.Grow(s.list, len(s.list)/2+1)
+	}
 	s.list = append(s.list, x)
 }
 
+// settled says that the stage need not know it any more.
+func (s *staged) settled() bool { return s.gone || s.written }
+
 // prune forgets what is written or gone at the front.
 func (s *stage) prune() {
-	for s.front < len(s.list) && (s.list[s.front].gone || s.list[s.front].written) {
+	for s.front < len(s.list) && s.list[s.front].settled() {
 		s.list[s.front] = nil
 		s.front++
 	}
@@ -123,5 +133,24 @@ func (l *lane) removed() tally {
 	return t
 }
 
+// settle forgets what is done in the window, and notes it as done ranges once it is more than the rest: a live message may be long done
+// before the backlog in front of it is.
+func (l *lane) settle() {
+	l.win.settle()
+	if l.mark == 0 || l.win.idle <= 256 || l.win.idle <= l.win.len()/2 {
+		return
+	}
+	for i := range l.win.len() {
+		if s := l.win.at(i); s.state == done {
+			l.done = l.done.add(span{s.place, s.place})
+		}
+	}
+	l.win.compact()
+}
+
 // forget drops what was read from the disk: a segment changed.
-func (l *lane) forget() { l.block, l.used, l.again = nil, 0, nil }
+func (l *lane) forget() {
+	l.cursor.forget()
+	l.live.forget()
+	l.again = nil
+}

@@ -95,9 +95,10 @@ func (o *Outbox) missLocked(s *seg, found *[lanes]spans) {
 				l.back--
 			case waiting, done:
 			}
-			w.state = done
+			l.win.finish(w)
+			l.finish(w.place)
 		}
-		l.win.settle()
+		l.settle()
 	}
 }
 

@@ -37,6 +37,7 @@ type model struct {
 	staged  map[string]bool // may be in memory only: may be lost by a crash
 	crashes int
 	epoch   uint64
+	mark    int // the number of the first message behind the last Mark in this opening, 0 without one
 }
 
 func TestModel(t *testing.T) {
@@ -49,6 +50,7 @@ func TestModel(t *testing.T) {
 	root := quickDir(t)
 	for name, opt := range map[string]outbox.Options{
 		"durable": {MaxBytes: 8 << 20}, "staged": {MaxBytes: 8 << 20, MaxLoss: time.Hour}, "big": {MaxLoss: time.Hour},
+		"live, durable": {MaxBytes: 8 << 20, LiveFirst: true}, "live, staged": {MaxBytes: 8 << 20, MaxLoss: time.Hour, LiveFirst: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) { runModel(rt, root, opt) })
@@ -66,7 +68,7 @@ func runModel(t *rapid.T, root string, opt outbox.Options) {
 	m.open()
 	t.Repeat(map[string]func(*rapid.T){
 		"put": m.put, "next": m.next, "ack": m.ack, "release": m.release, "reject": m.reject,
-		"sync": m.sync, "reopen": m.reopen, "crash": m.crash, "": m.check,
+		"sync": m.sync, "reopen": m.reopen, "crash": m.crash, "mark": m.setMark, "": m.check,
 	})
 	if err := m.q.Close(); err != nil {
 		t.Fatal(err)
@@ -84,7 +86,7 @@ func (m *model) open() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.q, m.epoch = q, q.Stats().Epoch
+	m.q, m.epoch, m.mark = q, q.Stats().Epoch, 0
 	m.flight, m.acked, m.staged = map[string]outbox.ID{}, map[string]bool{}, map[string]bool{}
 }
 
@@ -135,13 +137,14 @@ func (m *model) next(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var w []string
-	for lane := range 3 {
-		for _, from := range []*[]string{&m.back[lane], &m.fresh[lane]} {
-			k := min(n-len(w), len(*from))
-			w = append(w, (*from)[:k]...)
-			*from = slices.Clone((*from)[k:])
+	w := m.take(0, n, 0)
+	for _, lane := range []int{1, 2} {
+		if m.mark > 0 {
+			w = append(w, m.take(lane, n-len(w), m.mark)...)
 		}
+	}
+	for _, lane := range []int{1, 2} {
+		w = append(w, m.take(lane, n-len(w), 0)...)
 	}
 	var got []string
 	for _, e := range es {
@@ -153,6 +156,27 @@ func (m *model) next(t *rapid.T) {
 	}
 	if d := cmp.Diff(brief(w), brief(got)); d != "" {
 		t.Fatalf("next (-want +got):\n%s", d)
+	}
+}
+
+// take removes up to n messages of a lane that were put as the one with a number or later: first what was released.
+func (m *model) take(lane, n, from int) (out []string) {
+	for _, queue := range []*[]string{&m.back[lane], &m.fresh[lane]} {
+		at := 0
+		for at < len(*queue) && m.seq[(*queue)[at]] < from {
+			at++
+		}
+		k := min(n-len(out), len(*queue)-at)
+		out = append(out, (*queue)[at:at+k]...)
+		*queue = slices.Concat((*queue)[:at], (*queue)[at+k:])
+	}
+	return out
+}
+
+func (m *model) setMark(*rapid.T) {
+	m.q.Mark()
+	if m.opt.LiveFirst {
+		m.mark = m.n + 1
 	}
 }
 

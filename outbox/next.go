@@ -18,7 +18,8 @@ type picker struct {
 }
 
 // Next hands out up to max entries of at most maxBytes together, always one if there is one: alarms first, then normal, then bulk
-// ones; in a lane what was released first, then oldest first. Sent is true for what was handed out before, and for everything put in an
+// ones; in a lane what was released first, then oldest first. With LiveFirst normal and bulk ones put after the last Mark go before all
+// others of both lanes. Sent is true for what was handed out before, and for everything put in an
 // earlier epoch, since nobody knows whether that was sent. Bodies are read as they are asked for: memory does not grow with the queue.
 func (o *Outbox) Next(max, maxBytes int) ([]Entry, error) {
 	o.mu.Lock()
@@ -30,31 +31,51 @@ func (o *Outbox) Next(max, maxBytes int) ([]Entry, error) {
 		return nil, ErrReadOnly
 	}
 	p := &picker{o: o, room: max, bytes: maxBytes, full: max <= 0}
-	for i := range lanes {
-		if p.full {
-			break
-		}
-		p.lane(Lane(i))
-	}
+	p.pick()
 	return p.out, nil
 }
 
-func (p *picker) lane(lane Lane) {
+// pick goes over the lanes by priority. What was put after the last Mark goes before the backlog of either lane; without one all is backlog.
+func (p *picker) pick() {
+	p.pass(Alarm, 0, math.MaxUint64)
+	for _, lane := range []Lane{Normal, Bulk} {
+		if l := &p.o.lane[lane]; l.mark > 0 {
+			p.pass(lane, l.mark, math.MaxUint64)
+		}
+	}
+	for _, lane := range []Lane{Normal, Bulk} {
+		if l := &p.o.lane[lane]; l.mark > 0 {
+			p.pass(lane, 0, l.mark)
+		} else {
+			p.pass(lane, 0, math.MaxUint64)
+		}
+	}
+}
+
+// pass hands out what stands between two places of a lane, the second not included.
+func (p *picker) pass(lane Lane, from, end uint64) {
+	if p.full {
+		return
+	}
 	l := &p.o.lane[lane]
-	p.released(lane, l)
+	p.released(lane, l, from, end)
 	for !p.full {
-		r, st, ok := p.o.frontLocked(lane)
+		c := &l.cursor
+		if from > 0 {
+			c = l.fresh()
+		}
+		r, st, ok := p.o.frontLocked(lane, c, end)
 		if !ok {
 			return // what comes next cannot be read now; the writer wakes the reader
 		}
-		place := uint64(math.MaxUint64)
+		place := end
 		switch {
 		case r != nil:
 			place = r.Pos
 		case st != nil:
 			place = st.place
 		}
-		if g := l.gapBefore(place); g != nil {
+		if g := l.gapBetween(from, place); g != nil {
 			if !p.gap(g) {
 				return
 			}
@@ -62,75 +83,18 @@ func (p *picker) lane(lane Lane) {
 		}
 		switch {
 		case r != nil:
-			p.disk(lane, l, r)
-		case st == nil, st.group != nil && !st.group.told:
+			p.disk(lane, c, r)
+		case st == nil:
+			if l.split() && c == &l.cursor {
+				l.join()
+			}
+			return
+		case st.group != nil && !st.group.told:
 			return
 		default:
-			p.memory(lane, l, st)
+			p.memory(lane, c, st)
 		}
 	}
-}
-
-// frontLocked returns what stands first at or behind the lane's cursor: a record on disk or a staged message. ok is false when it
-// cannot be told now.
-func (o *Outbox) frontLocked(lane Lane) (r *segment.Record, st *staged, ok bool) {
-	l := &o.lane[lane]
-	if l.next <= l.flushed {
-		if r, ok := o.recordLocked(lane); r != nil || !ok {
-			return r, nil, ok
-		}
-	}
-	for _, s := range l.staged.from(l.next) {
-		if !s.gone && !s.written && !s.flight {
-			return nil, s, true
-		}
-	}
-	return nil, nil, true
-}
-
-// recordLocked returns the first record on disk at or behind the lane's cursor that is not done, nil when there is none. It moves the
-// cursor over what is done.
-func (o *Outbox) recordLocked(lane Lane) (r *segment.Record, ok bool) {
-	l := &o.lane[lane]
-	for {
-		for ; l.used < len(l.block); l.used++ {
-			r := &l.block[l.used]
-			if r.Pos < l.next {
-				continue
-			}
-			if x, skip := l.done.find(r.Pos); skip {
-				l.next = x.to + 1
-			} else if !l.win.ahead(r.Pos) {
-				return r, true
-			}
-		}
-		s := o.segAtLocked(lane, l.next)
-		if s == nil {
-			l.next = max(l.next, l.flushed+1)
-			return nil, true
-		}
-		if s.sick != nil || s.busy || !o.touchLocked(s, lane) {
-			return nil, false
-		}
-		block, err := o.readLocked(s, lane, l.next)
-		if err != nil {
-			return nil, false
-		}
-		if len(block) == 0 {
-			l.next = s.lane[lane].last + 1
-		}
-		l.block, l.used = block, 0
-	}
-}
-
-// segAtLocked returns the first segment that may hold something of the lane at or behind a place.
-func (o *Outbox) segAtLocked(lane Lane, place uint64) *seg {
-	for _, s := range o.segs {
-		if x := &s.lane[lane]; x.messages > 0 && x.last >= place {
-			return s
-		}
-	}
-	return nil
 }
 
 // touchLocked makes sure that the catalog says the lane's messages may have been handed out, before they are: then they are never
@@ -155,6 +119,9 @@ func (o *Outbox) readLocked(s *seg, lane Lane, place uint64) ([]segment.Record, 
 	}
 	for n := len(block); n > 0 && block[n-1].Pos > s.lane[lane].last; n-- {
 		block = block[:n-1] // of a commit that failed
+	}
+	if n := len(block); n > 0 && block[n-1].Pos < place {
+		return nil, nil
 	}
 	for i := range block {
 		if o.epochs[runOf(block[i].Pos)] == 0 {
@@ -203,13 +170,13 @@ func (o *Outbox) openLocked(s *seg) error {
 	return nil
 }
 
-// gapBefore returns the first gap that stands before a place and is not handed out.
-func (l *lane) gapBefore(place uint64) *gapEntry {
+// gapBetween returns the first gap that stands at or behind one place and before another and is not handed out.
+func (l *lane) gapBetween(from, to uint64) *gapEntry {
 	for _, g := range l.gaps {
-		if g.place >= place {
+		if g.place >= to {
 			break
 		}
-		if g.state != flying {
+		if g.place >= from && g.state != flying {
 			return g
 		}
 	}
@@ -230,36 +197,46 @@ func (p *picker) gap(g *gapEntry) bool {
 }
 
 // disk hands out a record.
-func (p *picker) disk(lane Lane, l *lane, r *segment.Record) {
+func (p *picker) disk(lane Lane, c *cursor, r *segment.Record) {
 	if !p.fits(len(r.Body)) {
 		return
 	}
+	l := &p.o.lane[lane]
 	run := runOf(r.Pos)
 	p.out = append(p.out, p.o.entry(lane, r, run != p.o.run))
 	l.win.push(slot{place: r.Pos, size: uint32(len(r.Body)), readings: r.Readings, state: flying, onDisk: true})
-	l.next = r.Pos + 1
-	l.used++
+	if l.split() && r.Span > 0 { // those it took the place of
+		l.done = l.done.add(span{r.Pos - r.Span, r.Pos - 1})
+	}
+	c.next = r.Pos + 1
+	c.used++
 	p.o.flights++
 	p.count(len(r.Body))
 }
 
 // memory hands out a staged message.
-func (p *picker) memory(lane Lane, l *lane, st *staged) {
+func (p *picker) memory(lane Lane, c *cursor, st *staged) {
 	if !p.fits(len(st.body)) {
 		return
 	}
 	p.out = append(p.out, p.o.stagedEntry(lane, st, false))
 	st.flight = true
-	l.win.push(slot{place: st.place, size: uint32(len(st.body)), readings: st.readings, state: flying, st: st})
-	l.next = st.place + 1
+	p.o.lane[lane].win.push(slot{place: st.place, size: uint32(len(st.body)), readings: st.readings, state: flying, st: st})
+	c.next = st.place + 1
 	p.o.flights++
 	p.count(len(st.body))
 }
 
-// released hands out again what was given back.
-func (p *picker) released(lane Lane, l *lane) {
-	for i := 0; i < l.win.len() && l.back > 0 && !p.full; i++ {
+// released hands out again what was given back of what stands between two places.
+func (p *picker) released(lane Lane, l *lane, from, end uint64) {
+	if l.back == 0 {
+		return
+	}
+	for i := l.win.search(from); i < l.win.len() && l.back > 0 && !p.full; i++ {
 		s := l.win.at(i)
+		if s.place >= end {
+			break
+		}
 		if s.state != released {
 			continue
 		}
@@ -287,7 +264,7 @@ func (p *picker) released(lane Lane, l *lane) {
 		p.o.flights++
 		p.count(len(e.Body))
 	}
-	l.win.settle()
+	l.settle()
 }
 
 // againLocked reads a record a second time. It is nil when the segment does not hold it any more, ok false when it cannot be read now.

@@ -237,6 +237,10 @@ func (o *Outbox) adoptLaneLocked(lane Lane, st *laneState) {
 			g.place = placeOf(o.run, seqOf(g.place))
 		}
 	}
+	if l.mark > 0 { // what is new stays it
+		l.mark = placeOf(o.run, seqOf(l.mark))
+		l.live = cursor{next: max(l.mark, placeOf(o.run, seqOf(l.fresh().next)))}
+	}
 	l.next, l.done = st.head, st.done
 	for _, s := range o.segs {
 		l.appended.add(s.lane[lane].tally)
@@ -264,6 +268,9 @@ func (o *Outbox) uncleanLocked(st *state) {
 		}
 		if head := st.lane[i].head; run != 0 && runOf(head) == run {
 			from = max(from, seqOf(head))
+		}
+		if x, ok := st.lane[i].done.find(placeOf(run, from)); ok {
+			from = seqOf(x.to) + 1
 		}
 		g := Gap{Epoch: st.epoch, Lane: Lane(i), From: from, AtMost: true, Within: st.maxLoss, Reason: reasonUnclean}
 		o.lossLocked(max(l.flushed, l.next-min(l.next, 1)), g)

@@ -1,6 +1,9 @@
 package outbox
 
-import "slices"
+import (
+	"slices"
+	"sort"
+)
 
 // A place is where an entry stands in its lane: the number of the run of the process, then the sequence number. Places rise for ever, over
 // restarts too, and a file that was given up never shares one with another. Until the disk could be read for the first time the run is 0.
@@ -39,10 +42,7 @@ func (s spans) find(place uint64) (span, bool) {
 
 // add joins a span in.
 func (s spans) add(n span) spans {
-	i := 0
-	for i < len(s) && s[i].to+1 < n.from {
-		i++
-	}
+	i := sort.Search(len(s), func(i int) bool { return s[i].to+1 >= n.from })
 	j := i
 	for j < len(s) && s[j].from <= n.to+1 {
 		n.from, n.to = min(n.from, s[j].from), max(n.to, s[j].to)

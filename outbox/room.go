@@ -83,7 +83,7 @@ func (o *Outbox) droppableLocked(s *seg, lane Lane) bool {
 	if x.messages == 0 || x.last < l.head() {
 		return false
 	}
-	if x.last >= l.next && !l.done.covers(max(x.first, l.next), x.last) {
+	if l.waits(max(x.first, l.next), x.last) {
 		return true
 	}
 	if l.back == 0 {
@@ -95,6 +95,34 @@ func (o *Outbox) droppableLocked(s *seg, lane Lane) bool {
 		}
 	}
 	return false
+}
+
+// waits says that something between two places behind the cursor was neither handed out nor is done.
+func (l *lane) waits(from, to uint64) bool {
+	for from <= to {
+		if x, ok := l.done.find(from); ok {
+			from = x.to + 1
+		} else if l.win.ahead(from) {
+			from++
+		} else {
+			return true
+		}
+	}
+	return false
+}
+
+// finishAll notes as done what lies between two places and is not in the window.
+func (l *lane) finishAll(from, to uint64) {
+	for i := l.win.search(from); i < l.win.len() && l.win.at(i).place <= to; i++ {
+		place := l.win.at(i).place
+		if place > from {
+			l.done = l.done.add(span{from, place - 1})
+		}
+		from = place + 1
+	}
+	if from <= to {
+		l.done = l.done.add(span{from, to})
+	}
 }
 
 func (s spans) covers(from, to uint64) bool {
@@ -162,12 +190,12 @@ func (o *Outbox) dropLocked(s *seg, lane Lane, to uint64, reason string) error {
 		o.doneLocked(lane, w)
 		o.dropped(lane, w.place, Gap{From: seq, To: seq, Messages: 1, Readings: uint64(w.readings)}, reason)
 	}
-	l.win.settle()
+	l.settle()
 	if to < l.next {
 		return nil
 	}
 	from := max(x.first, l.next)
-	if from == x.first && to == x.last && len(l.done) == 0 {
+	if from == x.first && to == x.last && !l.done.touches(from, to) && l.win.search(from) == l.win.search(to+1) {
 		for _, r := range s.runs {
 			if Lane(r.Lane) == lane && r.Count > 0 {
 				l.queued.sub(tally{r.Count, r.Bytes, r.Readings})
@@ -177,8 +205,8 @@ func (o *Outbox) dropLocked(s *seg, lane Lane, to uint64, reason string) error {
 	} else if err := o.dropReadLocked(s, lane, from, to, reason); err != nil {
 		return err
 	}
-	l.done = l.done.add(span{from, to})
-	l.next = to + 1
+	l.finishAll(from, to)
+	l.skip(to)
 	l.forget()
 	return nil
 }
@@ -196,7 +224,7 @@ func (o *Outbox) dropReadLocked(s *seg, lane Lane, from, to uint64, reason strin
 			break
 		}
 		for _, r := range block {
-			if r.Pos >= at && r.Pos <= to && !l.done.has(r.Pos) {
+			if r.Pos >= at && r.Pos <= to && !l.done.has(r.Pos) && !l.win.ahead(r.Pos) {
 				r.Put, r.Body = int64(len(r.Body)), nil
 				lost = append(lost, r)
 			}

@@ -34,20 +34,20 @@ func (o *Outbox) doneLocked(lane Lane, s *slot) {
 		l.back--
 	case waiting, done:
 	}
-	s.state = done
+	l.win.finish(s)
 	l.queued.sub(tally{1, uint64(s.size), uint64(s.readings)})
 	if s.st != nil {
 		o.forgetLocked(s.st)
 		l.staged.prune()
 		s.st = nil
 	}
+	l.finish(s.place)
 	if s.onDisk {
-		l.finish(s.place)
 		o.ackedLocked(1)
 	}
 }
 
-// finish notes what is done behind the cursor: handed out before the disk could be read.
+// finish notes what is done behind the cursor: handed out before the disk could be read, or before the backlog.
 func (l *lane) finish(place uint64) {
 	if place >= l.next {
 		l.done = l.done.add(span{place, place})
@@ -97,7 +97,7 @@ func (o *Outbox) Ack(ids ...ID) error {
 	}
 	for i, on := range touched {
 		if on {
-			o.lane[i].win.settle()
+			o.lane[i].settle()
 		}
 	}
 	o.signalRoomLocked()
@@ -178,7 +178,7 @@ func (o *Outbox) takeOutLocked(d *DeadLetter) bool {
 		d.Body, d.Put = r.Body, millis(r.Put)
 	}
 	o.doneLocked(d.ID.Lane, s)
-	l.win.settle()
+	l.settle()
 	return true
 }
 
@@ -188,9 +188,6 @@ func (o *Outbox) tellRejectLocked(r *rejection) {
 		r.done <- fmt.Errorf("%w: %s", ErrNotDurable, o.degraded)
 	}
 }
-
-// Mark makes everything that waits now the backlog of Options.LiveFirst.
-func (o *Outbox) Mark() {}
 
 // Changed returns a channel that is closed at the next Put or Release, and at Close.
 func (o *Outbox) Changed() <-chan struct{} {

@@ -231,5 +231,6 @@ func (o *Outbox) loseStagedLocked(s *staged, reason string) {
 	l.queued.sub(tally{1, uint64(len(s.body)), uint64(s.readings)})
 	o.stats.Dropped[s.lane]++
 	o.forgetLocked(s)
+	o.hollowLocked(s.lane, s.place)
 	l.staged.prune()
 }

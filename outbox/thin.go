@@ -57,7 +57,7 @@ func (o *Outbox) untouchedLocked(s *seg) bool {
 		if x.messages == 0 {
 			continue
 		}
-		if s.touched[lane] || s.touching[lane] || o.lane[lane].next > x.first || o.lane[lane].done.touches(x.first, x.last) {
+		if s.touched[lane] || s.touching[lane] || o.lane[lane].handed(x.first, x.last) {
 			return false
 		}
 		any = true

@@ -28,27 +28,43 @@ type slot struct {
 type window struct {
 	slots []slot
 	front int
+	idle  int // slots that are done
 }
 
 func (w *window) len() int       { return len(w.slots) - w.front }
 func (w *window) at(i int) *slot { return &w.slots[w.front+i] }
 
-// push adds a slot, nearly always behind all others: only what was handed out before the disk could be read stands behind what is on it.
+// push adds a slot, mostly behind all others: what was handed out before the disk could be read, or before a backlog, stands behind it.
 func (w *window) push(s slot) {
-	if n := w.len(); n > 0 && w.at(n-1).place > s.place {
-		w.slots = slices.Insert(w.slots, w.front+w.search(s.place), s)
-		return
-	}
 	if w.front > 1024 && w.front > len(w.slots)/2 {
 		w.slots = append(w.slots[:0], w.slots[w.front:]...)
 		w.front = 0
 	}
+	if n := w.len(); n > 0 && w.at(n-1).place > s.place {
+		w.slots = slices.Insert(w.slots, w.front+w.search(s.place), s)
+		return
+	}
 	w.slots = append(w.slots, s)
+}
+
+// finish makes a slot a done one, to be forgotten by settle or compact.
+func (w *window) finish(s *slot) {
+	if s.state != done {
+		s.state = done
+		w.idle++
+	}
+}
+
+// compact forgets all that is done.
+func (w *window) compact() {
+	w.slots = slices.DeleteFunc(w.slots[w.front:], func(s slot) bool { return s.state == done })
+	w.front, w.idle = 0, 0
 }
 
 func (w *window) pop() {
 	w.slots[w.front] = slot{}
 	w.front++
+	w.idle--
 	if w.front == len(w.slots) {
 		w.slots, w.front = w.slots[:0], 0
 	}
@@ -75,7 +91,7 @@ func (w *window) find(place uint64) *slot {
 	return nil
 }
 
-// ahead says that an entry was handed out before those in front of it: before the disk could be read.
+// ahead says that an entry was handed out before those in front of it: before the disk could be read, or before the backlog.
 func (w *window) ahead(place uint64) bool {
 	n := w.len()
 	return n > 0 && w.at(n-1).place >= place && w.find(place) != nil

@@ -22,8 +22,10 @@ type simCommand struct {
 	Reset      simReset      `cmd:"" help:"End all faults."`
 	Drop       simDrop       `cmd:"" help:"Cut every connection without a word."`
 	Close      simClose      `cmd:"" help:"Close every connection with a condition."`
+	End        simEnd        `cmd:"" help:"End the sessions of all links but those to $$cbs."`
 	Detach     simDetach     `cmd:"" help:"Detach the links to an address."`
 	Attach     simAttach     `cmd:"" help:"Refuse the next link to an address."`
+	Deaf       simDeaf       `cmd:"" help:"Lose the links to an address without a word, while others live on."`
 	Redirect   simRedirect   `cmd:"" help:"Redirect a link, or the next connection, once."`
 	Refuse     simRefuse     `cmd:"" help:"Refuse new connections."`
 	Blackhole  simBlackhole  `cmd:"" help:"Swallow what connections carry."`
@@ -36,6 +38,8 @@ type simCommand struct {
 	Throttle   simThrottle   `cmd:"" help:"Behave as over quota: settle slowly, then reject."`
 	Clock      simClock      `cmd:"" help:"Set the hub's clock wrong."`
 	Idle       simIdle       `cmd:"" help:"Refuse clients that announce a short idle timeout."`
+	MuteEcho   simMuteEcho   `cmd:"" name:"mute-echo" help:"Answer no FLOW that asks for an echo."`
+	Late       simLate       `cmd:"" help:"Send settlements also after the end of their link."`
 	OmitID     simOmitID     `cmd:"" name:"omit-id" help:"Leave next-incoming-id out of FLOW frames, as some gateways did."`
 }
 
@@ -51,15 +55,25 @@ type (
 		Condition   string `help:"Error condition; \"\" closes without one." default:"amqp:connection:forced"`
 		Description string `help:"Its text."`
 	}
+	simEnd struct {
+		Condition   string `help:"Error condition; \"\" ends without one." default:"amqp:internal-error"`
+		Description string `help:"Its text."`
+	}
 	simDetach struct {
 		Address     string `arg:"" optional:"" help:"Link address, such as /devices/pi-17/messages/events; without one all links but those to $$cbs."`
 		Condition   string `help:"Error condition; \"\" detaches without one." default:"amqp:link:detach-forced"`
 		Description string `help:"Its text." default:"Server Busy. Please retry operation"`
+		Suspend     bool   `help:"By a DETACH that does not close the link."`
 	}
 	simAttach struct {
 		Address     string `arg:"" help:"Link address."`
 		Condition   string `help:"Error condition." default:"amqp:internal-error"`
 		Description string `help:"Its text."`
+		After       bool   `help:"Attach it first and detach it then."`
+	}
+	simDeaf struct {
+		Mode    string `arg:"" help:"${enum}. now: the links of the moment, until they are attached anew; on: links to come too, whose ATTACH gets no answer." enum:"now,on,off"`
+		Address string `arg:"" optional:"" help:"Link address; without one all links but those to $$cbs."`
 	}
 	simRedirect struct {
 		Address string `arg:"" optional:"" help:"Link address: links that are attached now or, when there are none, the next one. Without it the next connection."`
@@ -108,6 +122,12 @@ type (
 	}
 	simIdle struct {
 		Least time.Duration `arg:"" help:"The shortest idle timeout that is allowed; 0s is the default again."`
+	}
+	simMuteEcho struct {
+		onOff
+	}
+	simLate struct {
+		onOff
 	}
 	simOmitID struct {
 		onOff
@@ -190,7 +210,7 @@ func (c *simStatus) Run(ctx context.Context, std cli.IO, h *hub, sim *simCommand
 	tw := tabwriter.NewWriter(std.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "hub\t%s\nconnections\t%d\nevents\t%d\nfeedback waiting\t%d\nclock off by\t%s\n", st.Hub, st.Connections, st.Events, st.Feedback, st.ClockOffset)
 	for _, d := range st.Devices {
-		state := fmt.Sprintf("%d links, %d commands", len(d.Links), d.Commands)
+		state := fmt.Sprintf("%d links, %d commands, %d units metered today", len(d.Links), d.Commands, d.Metered)
 		if d.Disabled {
 			state += ", disabled"
 		}
@@ -217,16 +237,36 @@ func (c *simClose) Run(ctx context.Context, std cli.IO, h *hub, sim *simCommand)
 	return sim.order(ctx, std, h, &simctl.Request{Action: "close", Condition: c.Condition, Description: c.Description}, "%d connections closed")
 }
 
+// Run ends the sessions.
+func (c *simEnd) Run(ctx context.Context, std cli.IO, h *hub, sim *simCommand) error {
+	return sim.order(ctx, std, h, &simctl.Request{Action: "end", Condition: c.Condition, Description: c.Description}, "%d sessions ended")
+}
+
 // Run detaches the links.
 func (c *simDetach) Run(ctx context.Context, std cli.IO, h *hub, sim *simCommand) error {
 	r := &simctl.Request{Action: "detach", Address: c.Address, Condition: c.Condition, Description: c.Description}
+	if c.Suspend {
+		r.Mode = "suspend"
+	}
 	return sim.order(ctx, std, h, r, "%d links detached")
 }
 
 // Run prepares the refusal.
 func (c *simAttach) Run(ctx context.Context, std cli.IO, h *hub, sim *simCommand) error {
 	r := &simctl.Request{Action: "attach", Address: c.Address, Condition: c.Condition, Description: c.Description}
+	if c.After {
+		r.Mode = "after"
+	}
 	return sim.order(ctx, std, h, r, "")
+}
+
+// Run makes links deaf.
+func (c *simDeaf) Run(ctx context.Context, std cli.IO, h *hub, sim *simCommand) error {
+	done := ""
+	if c.Mode != "off" {
+		done = "%d links are deaf"
+	}
+	return sim.order(ctx, std, h, &simctl.Request{Action: "deaf", Address: c.Address, Mode: c.Mode}, done)
 }
 
 // Run redirects.
@@ -305,4 +345,14 @@ func (c *simIdle) Run(ctx context.Context, std cli.IO, h *hub, sim *simCommand) 
 // Run switches the quirk.
 func (c *simOmitID) Run(ctx context.Context, std cli.IO, h *hub, sim *simCommand) error {
 	return sim.order(ctx, std, h, &simctl.Request{Action: "omit-id", On: c.on()}, "")
+}
+
+// Run switches the answers to echoes.
+func (c *simMuteEcho) Run(ctx context.Context, std cli.IO, h *hub, sim *simCommand) error {
+	return sim.order(ctx, std, h, &simctl.Request{Action: "mute-echo", On: c.on()}, "")
+}
+
+// Run switches late settlements.
+func (c *simLate) Run(ctx context.Context, std cli.IO, h *hub, sim *simCommand) error {
+	return sim.order(ctx, std, h, &simctl.Request{Action: "late", On: c.on()}, "")
 }

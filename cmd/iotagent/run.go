@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -129,6 +130,7 @@ func notifier(log *slog.Logger) func(state string) {
 func agentOptions(f *config.File, q *outbox.Outbox, dial dialFunc, log *slog.Logger) *agent.Options {
 	return &agent.Options{
 		Queue: q, Admin: q, Dial: dial, Drain: f.Agent.DrainTimeout.Duration, Version: version.String(), Logger: log,
+		MeterFile: filepath.Join(f.Agent.StateDir, "metered.json"),
 		Pack: agent.PackOptions{
 			MaxMessageBytes: f.Telemetry.MaxMessageBytes, FlushInterval: f.Telemetry.FlushInterval.Duration, MaxLoss: f.Outbox.MaxLoss.Duration,
 		},

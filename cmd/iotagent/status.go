@@ -89,6 +89,7 @@ func askDaemon(ctx context.Context, stateDir string) (*agent.Status, error) {
 func printStatus(w io.Writer, s *agent.Status) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	printLink(tab, s)
+	printSent(tab, s)
 	printOutbox(tab, s)
 	for _, x := range s.Sensors {
 		state := x.Quality
@@ -101,39 +102,6 @@ func printStatus(w io.Writer, s *agent.Status) error {
 		fmt.Fprintf(tab, "command %s\t%s\t%s\n", x.Name, x.Type, commandText(x))
 	}
 	return tab.Flush()
-}
-
-func printLink(w io.Writer, s *agent.Status) {
-	fmt.Fprintf(w, "link\t%s\t%s\n", s.Link.State, linkText(s))
-	if s.Link.Hint != "" {
-		fmt.Fprintf(w, "\t\thint: %s\n", s.Link.Hint)
-	}
-	if s.Stuck != "" {
-		fmt.Fprintf(w, "loops\tstuck\t%s\n", s.Stuck)
-	}
-	if !s.ClockTrusted {
-		fmt.Fprintf(w, "clock\twrong\t%s cannot be right; readings are sent without a time until it is set\n", s.Time.Format(time.RFC3339))
-	}
-}
-
-func linkText(s *agent.Status) string {
-	var parts []string
-	if !s.Link.Since.IsZero() {
-		parts = append(parts, "for "+age(s.Time, s.Link.Since))
-	}
-	if s.Link.Error != "" {
-		parts = append(parts, s.Link.Error)
-	}
-	if t := s.Link.NextAttempt; t != nil {
-		parts = append(parts, "next attempt in "+age(*t, s.Time))
-	}
-	if t := s.Link.PausedUntil; t != nil {
-		parts = append(parts, "sending pauses for "+age(*t, s.Time))
-	}
-	if s.Link.State != "stopped" {
-		parts = append(parts, fmt.Sprintf("%d messages accepted by the hub, %d sent again", s.Link.Sent, s.Link.Resent))
-	}
-	return strings.Join(parts, ", ")
 }
 
 func printOutbox(w io.Writer, s *agent.Status) {

@@ -122,7 +122,8 @@ type Handler interface {
 	// Attach is called when the peer attaches a link. It may change the
 	// exported fields of l that say so, and grant credit. With an error the
 	// link is refused on the wire: an ATTACH with null source and target,
-	// then a closing DETACH with the error (see AsError).
+	// then a closing DETACH with the error (see AsError). ErrNoAnswer leaves
+	// it without any answer.
 	Attach(l *Link) error
 
 	// Message hands over one complete message of a link on which the client

@@ -1,10 +1,13 @@
 package amqpd
 
+import "errors"
+
 // peerAttaches takes an ATTACH (part 2, 2.6.3). An error ends the connection.
 func (s *Session) peerAttaches(f *attachFrame) error {
 	if f.handle > s.c.cfg.HandleMax {
 		return errf(CondFramingError, "handle %d is above the maximum of %d", f.handle, s.c.cfg.HandleMax)
 	}
+	s.reattached(f.handle)
 	if s.links[f.handle] != nil {
 		s.end(errf(CondHandleInUse, "handle %d is in use", f.handle))
 		return nil
@@ -84,6 +87,8 @@ func (l *Link) decided(err error) {
 		if err == nil {
 			l.s.c.post(func() { l.s.c.cfg.Handler.Detached(l, nil) })
 		}
+	case errors.Is(err, ErrNoAnswer):
+		l.deafen()
 	case err != nil:
 		l.refuse(AsError(err))
 	default:

@@ -45,6 +45,7 @@ type Conn struct {
 	partialBytes int  // payload of deliveries that are not complete
 	pendingBytes int  // payload that waits for a session window
 	starved      bool // a link was denied credit because the buffer is full
+	muteEcho     bool // see MuteEcho
 }
 
 func newConn(nc net.Conn, cfg *Config) *Conn {

@@ -37,6 +37,7 @@ type Link struct {
 	state         linkState
 	announced     bool // Attach returned nil: Detached is owed
 	toDetach      bool // Detach was called before the attach was answered
+	deaf          bool // lost without a word: see Deafen
 	detachErr     *Error
 	value         any
 	deliveryCount uint32
@@ -111,10 +112,15 @@ func (l *Link) Detach(err *Error) {
 
 // detach closes the link from our side. mu is held.
 func (l *Link) detach(err *Error) {
+	l.detachAs(true, err)
+}
+
+// detachAs is detach, closing the link or not. mu is held.
+func (l *Link) detachAs(closed bool, err *Error) {
 	if l.state != linkAttached || l.s.c.closeSent {
 		return
 	}
-	l.s.send(&detachFrame{handle: l.handle, closed: true, err: err})
+	l.s.send(&detachFrame{handle: l.handle, closed: closed, err: err})
 	l.state = linkDetachSent
 	if err == nil {
 		l.release(nil)
@@ -158,7 +164,7 @@ func (l *Link) peerFlows(f *flowFrame) {
 		if f.deliveryCount.given && serialLess(l.deliveryCount, f.deliveryCount.n) {
 			l.advance(f.deliveryCount.n - l.deliveryCount) // the sender let credit go
 		}
-		if f.echo {
+		if f.echo && !l.s.c.muteEcho {
 			l.s.send(l.flow())
 		}
 		return
@@ -177,8 +183,7 @@ func (l *Link) peerFlows(f *flowFrame) {
 	if l.credit > 0 {
 		l.postCredit()
 	}
-	if f.drain || f.echo {
-		echo := f.echo
+	if echo := f.echo && !l.s.c.muteEcho; f.drain || echo {
 		l.s.c.post(func() { l.answerFlow(echo) })
 	}
 }

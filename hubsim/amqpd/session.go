@@ -248,7 +248,7 @@ func (s *Session) peerFlows(f *flowFrame) {
 	}
 	s.pump()
 	if !f.handle.given {
-		if f.echo {
+		if f.echo && !s.c.muteEcho {
 			s.send(s.flow())
 		}
 		return

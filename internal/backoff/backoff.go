@@ -7,26 +7,38 @@ import (
 	"time"
 )
 
-// Backoff is the state of one series of attempts. Floor and Cap must be positive and Floor ≤ Cap.
+// Backoff is the state of one series of attempts. Cap must be positive and Floor between 0 and Cap.
 // It is not safe for concurrent use.
 type Backoff struct {
-	// Floor is the least wait; the first one lies between Floor and 2 × Floor.
+	// Floor is the least wait; the first one lies between Floor and Start.
 	Floor time.Duration
+	// Start is the most that the first wait can be; it doubles with each failure. 0 means 2 × Floor.
+	Start time.Duration
 	// Cap is the longest wait.
 	Cap time.Duration
+	// Rand draws the waits; nil means the process's own source. A simulation gives it to be repeatable.
+	Rand *rand.Rand
 
 	failures int
 }
 
-// Next returns how long to wait after one more failure: uniform between Floor and min(Cap, Floor × 2ⁿ), so that
+// Next returns how long to wait after one more failure: uniform between Floor and min(Cap, Start × 2ⁿ), n from 0, so that
 // many devices that lost the same hub do not come back together.
 func (b *Backoff) Next() time.Duration {
+	start, shift := b.Start, b.failures
+	if start == 0 {
+		start, shift = b.Floor, shift+1
+	}
 	b.failures++
 	top := b.Cap
-	if shift := b.failures; shift < 63 && b.Floor < b.Cap>>shift {
-		top = b.Floor << shift
+	if shift < 63 && start < b.Cap>>shift {
+		top = start << shift
 	}
-	return b.Floor + rand.N(max(top-b.Floor, 0)+1) //nolint:gosec // jitter needs no secrecy
+	span := max(top-b.Floor, 0) + 1
+	if b.Rand != nil {
+		return b.Floor + time.Duration(b.Rand.Int64N(int64(span)))
+	}
+	return b.Floor + rand.N(span) //nolint:gosec // jitter needs no secrecy
 }
 
 // Failures returns how many times Next was called since the start or the last Reset.

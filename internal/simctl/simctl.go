@@ -14,8 +14,10 @@ type Request struct {
 	//
 	//	drop         RST            cut every connection
 	//	close        Condition      close every connection
-	//	detach       Address        detach the links to an address, "" for all but $cbs; Condition
-	//	attach       Address        refuse the next link to an address; Condition
+	//	end          Condition      end every session that has other links than those to $cbs
+	//	detach       Address        detach the links to an address, "" for all but $cbs; Condition; Mode suspend does not close them
+	//	attach       Address        refuse the next link to an address; Condition; Mode after attaches it first
+	//	deaf         Address, Mode  lose the links to an address, "" for all but $cbs, without a word: now, on (links to come too), off
 	//	redirect     Address, To    redirect the links to an address or the next one, without Address the next connection
 	//	refuse       On             refuse new connections
 	//	blackhole    Mode           off, all, in, out, tcp
@@ -29,6 +31,8 @@ type Request struct {
 	//	clock        Delay          wall clock off by so much; 0 is right
 	//	idle         Delay          refuse clients that announce a shorter idle timeout; 0 is the default
 	//	omit-id      On             leave next-incoming-id out of FLOW frames, for connections to come
+	//	mute-echo    On             answer no FLOW that asks for an echo
+	//	late         On             send settlements also after the end of their link
 	//	reset                       end all of these
 	Action string `json:"action"`
 
@@ -72,5 +76,6 @@ type Device struct {
 	ID       string   `json:"id"`
 	Disabled bool     `json:"disabled,omitempty"`
 	Links    []string `json:"links"`
-	Commands int      `json:"commands"` // that wait
+	Commands int      `json:"commands"`      // that wait
+	Metered  int      `json:"metered_today"` // units of 4 KiB of accepted telemetry, since midnight UTC or the hub's start
 }

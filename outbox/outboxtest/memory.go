@@ -2,6 +2,7 @@
 package outboxtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,7 +15,12 @@ import (
 // Memory is a Queue and an Admin in memory, with the order and the ids of the real one. It has no quota: Purge alone makes gaps. Set Fail
 // to make all its methods that return an error fail, Close excepted. Use NewMemory.
 type Memory struct {
+	// LiveFirst is that of outbox.Options. Set it before the first call.
+	LiveFirst bool
+
 	mu      sync.Mutex
+	mark    [3]uint64 // the last sequence number of the backlog
+	marked  bool
 	fail    error
 	closed  bool
 	epoch   uint64
@@ -100,20 +106,54 @@ func (m *Memory) Next(max, maxBytes int) ([]outbox.Entry, error) {
 		return nil, err
 	}
 	var out []outbox.Entry
-	for lane := range m.queue {
-		for len(m.queue[lane]) > 0 && len(out) < max {
-			k := m.queue[lane][0]
-			if len(out) > 0 && len(k.entry.Body) > maxBytes {
-				return out, nil
-			}
-			maxBytes -= len(k.entry.Body)
-			out = append(out, k.entry)
-			k.entry.Sent = true
-			m.flight[k.entry.ID] = k
+	for len(out) < max {
+		lane, at := m.frontLocked()
+		if at < 0 {
+			break
+		}
+		k := m.queue[lane][at]
+		if len(out) > 0 && len(k.entry.Body) > maxBytes {
+			break
+		}
+		maxBytes -= len(k.entry.Body)
+		out = append(out, k.entry)
+		k.entry.Sent = true
+		m.flight[k.entry.ID] = k
+		if at == 0 {
 			m.queue[lane] = m.queue[lane][1:]
+		} else {
+			m.queue[lane] = slices.Delete(m.queue[lane], at, at+1)
 		}
 	}
 	return out, nil
+}
+
+// frontLocked returns the lane of what is handed out next and its index there, -1 when nothing waits.
+func (m *Memory) frontLocked() (lane outbox.Lane, at int) {
+	if !m.marked || len(m.queue[outbox.Alarm]) > 0 {
+		for lane := range m.queue {
+			if len(m.queue[lane]) > 0 {
+				return outbox.Lane(lane), 0
+			}
+		}
+		return 0, -1
+	}
+	for _, live := range []bool{true, false} {
+		for _, lane := range []outbox.Lane{outbox.Normal, outbox.Bulk} {
+			q := m.queue[lane]
+			backlog, _ := slices.BinarySearchFunc(q, m.mark[lane], func(k *kept, mark uint64) int { return cmp.Compare(k.entry.ID.Seq, mark+1) })
+			from, to := 0, backlog
+			if live {
+				from, to = backlog, len(q)
+			}
+			if from == to {
+				continue
+			}
+			released := slices.IndexFunc(q[from:to], func(k *kept) bool { return k.entry.Sent })
+			return lane, from + max(released, 0)
+		}
+	}
+	return 0, -1
 }
 
 // Ack implements outbox.Queue.
@@ -183,7 +223,13 @@ func (m *Memory) DeadLetters(limit int) ([]outbox.DeadLetter, error) {
 }
 
 // Mark implements outbox.Queue.
-func (m *Memory) Mark() {}
+func (m *Memory) Mark() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.LiveFirst {
+		m.mark, m.marked = m.seq, true
+	}
+}
 
 // Changed implements outbox.Queue.
 func (m *Memory) Changed() <-chan struct{} {

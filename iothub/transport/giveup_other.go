@@ -1,6 +1,6 @@
 //go:build !linux
 
-package iothub
+package transport
 
 import (
 	"syscall"
