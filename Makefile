@@ -117,8 +117,8 @@ faults: ## The outbox under 1 000 power cuts, 1 000 kills and a disk that fails 
 	FAULTS_CUTS=$(or $(CUTS),1000) FAULTS_KILLS=$(or $(KILLS),1000) go test -count=1 -v -timeout 60m ./test/faults
 
 .PHONY: chaos
-chaos: ## The built agent and hub under every fault, in an order from SEED (several: several worlds at once), for DURATION (5m; UPDATE=1)
-	CHAOS_SEED="$(or $(SEED),1)" CHAOS_DURATION="$(or $(DURATION),5m)" CHAOS_UPDATE="$(UPDATE)" \
+chaos: ## The built agent and hub under every fault, in an order from SEED (several: several worlds at once), for DURATION (5m; ONLY=regexp, UPDATE=1)
+	CHAOS_SEED="$(or $(SEED),1)" CHAOS_DURATION="$(or $(DURATION),5m)" CHAOS_ONLY="$(ONLY)" CHAOS_UPDATE="$(UPDATE)" \
 		go test -count=1 -v -timeout 48h -parallel 16 -run '^TestChaos$$' ./test/chaos
 
 .PHONY: qemu-test

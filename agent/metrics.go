@@ -19,6 +19,7 @@ func (a *Agent) Metrics() []byte {
 	w.Gauge("iotagent_clock_trusted", "1 while the wall clock may be right.")
 	w.Bool(s.ClockTrusted)
 	linkMetrics(&w, &s.Link)
+	uplinkMetrics(&w, &s.Link.Uplink)
 	_, total := a.link.metered.now()
 	meterMetrics(&w, &s.Metering, &total)
 	laneMetrics(&w, s.Time, &q)

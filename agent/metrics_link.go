@@ -75,3 +75,40 @@ func meterMetrics(w *promtext.Writer, today, total *Metering) {
 	w.Counter("iotagent_metered_bytes_total", "Bytes in them.")
 	w.Value(float64(total.Bytes))
 }
+
+// uplinkMetrics are about how telemetry is sent.
+func uplinkMetrics(w *promtext.Writer, s *UplinkStatus) {
+	for _, g := range []struct {
+		name, help string
+		v          float64
+	}{
+		{"iotagent_uplink_in_flight_transfers", "Transfers sent and not yet settled; a batch is one.", float64(s.InFlightTransfers)},
+		{"iotagent_uplink_in_flight_bytes", "Bytes of them.", float64(s.InFlightBytes)},
+		{"iotagent_uplink_window_transfers", "How many may be in flight now.", float64(s.WindowTransfers)},
+		{"iotagent_uplink_window_bytes", "How many bytes may be in flight now.", float64(s.WindowBytes)},
+		{"iotagent_uplink_rate_limit_messages_per_second", "How fast is sent at most since the hub asked for fewer; 0 without a limit.", s.RatePerSecond},
+		{"iotagent_uplink_settle_seconds", "How long the hub takes to settle a transfer, lately.", s.SettleMillis / 1000},
+	} {
+		w.Gauge(g.name, g.help)
+		w.Value(g.v)
+	}
+	for _, c := range []struct {
+		name, help string
+		n          uint64
+	}{
+		{"iotagent_uplink_transfers_total", "Transfers sent.", s.Transfers},
+		{"iotagent_uplink_batches_total", "Those that were batches.", s.Batches},
+		{"iotagent_uplink_batched_messages_total", "Messages in them.", s.BatchedMessages},
+		{"iotagent_uplink_split_batches_total", "Batches that were refused as a whole and sent again in halves.", s.SplitBatches},
+	} {
+		w.Counter(c.name, c.help)
+		w.Value(float64(c.n))
+	}
+	w.Counter("iotagent_uplink_messages_total", "Messages by what became of them; all but accepted and dead ones are sent again.")
+	for _, c := range []struct {
+		fate string
+		n    uint64
+	}{{"accepted", s.Accepted}, {"refused", s.Refused}, {"returned", s.Returned}, {"lost", s.Lost}, {"dead", s.Dead}} {
+		w.Value(float64(c.n), "fate", c.fate)
+	}
+}

@@ -3,6 +3,7 @@ package agent
 import (
 	"time"
 
+	"iotagent/agent/patience"
 	"iotagent/internal/backoff"
 	"iotagent/iothub"
 )
@@ -26,13 +27,15 @@ func pauses(class iothub.Class, alarm bool) backoff.Backoff {
 	case class == iothub.ClassNetwork:
 		return backoff.Backoff{Floor: 50 * time.Millisecond, Cap: 10 * time.Second}
 	case class == iothub.ClassQuota:
-		return waits(class)
+		return patience.Rule(class)
 	case alarm:
 		return backoff.Backoff{Floor: time.Second, Cap: 30 * time.Second}
 	case class == iothub.ClassServer, class == iothub.ClassUnknown:
 		return backoff.Backoff{Floor: time.Second, Cap: time.Minute}
+	case class == iothub.ClassThrottled: // the rate makes sure that not all come again at once
+		return backoff.Backoff{Floor: 10 * time.Second, Cap: time.Minute}
 	}
-	return waits(class)
+	return patience.Rule(class)
 }
 
 // of returns the rest of alarms or of everything else.

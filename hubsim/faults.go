@@ -34,6 +34,11 @@ type Verdict struct {
 	Delay time.Duration
 }
 
+// refuses reports whether the messages are not stored.
+func (v Verdict) refuses() bool {
+	return v.Outcome == Release || v.Outcome == Reject || v.Outcome == Modify
+}
+
 func (v Verdict) state() amqpd.State {
 	switch v.Outcome {
 	case Release:
@@ -63,6 +68,7 @@ type TokenVerdict struct {
 type faults struct {
 	telemetry       func(device string, nth int) Verdict
 	telemetrySeen   int
+	messages        func(device string, ids []string) Verdict
 	token           func(nth int) TokenVerdict
 	tokenSeen       int
 	attach          map[faultPlace]attachFault // taken once

@@ -15,7 +15,7 @@ const maxTelemetry = 262_144
 // telemetryLocked stores one message or one batch and then settles it, unless a fault says otherwise.
 func (s *Server) telemetryLocked(l *link, d *amqpd.Incoming) {
 	verdict := s.telemetryFault(l.addr.identity())
-	if verdict.Outcome == Release || verdict.Outcome == Reject || verdict.Outcome == Modify {
+	if verdict.refuses() {
 		s.settleLater(d, verdict.state(), verdict.Delay)
 		return
 	}
@@ -24,6 +24,12 @@ func (s *Server) telemetryLocked(l *link, d *amqpd.Incoming) {
 		s.opts.Logger.Info("telemetry refused", "device", l.addr.identity(), "condition", string(refusal.Condition))
 		d.Settle(amqpd.State{Kind: amqpd.Rejected, Error: refusal})
 		return
+	}
+	if verdict == (Verdict{}) {
+		if verdict = s.contentFaultLocked(l.addr.identity(), messages); verdict.refuses() {
+			s.settleLater(d, verdict.state(), verdict.Delay)
+			return
+		}
 	}
 	device := s.devices[l.addr.identity()]
 	if device == nil {

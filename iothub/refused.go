@@ -41,7 +41,7 @@ func refusedToken(status int, description string) *Error {
 	}
 	if k, ok := kindOfCode(code); ok {
 		e.Class = k.class
-		if code/1000 != 401 {
+		if code/1000 != 401 || e.Class != ClassAuth {
 			e.Hint = k.hint
 		}
 	}

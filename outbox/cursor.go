@@ -96,9 +96,12 @@ func (o *Outbox) recordLocked(lane Lane, c *cursor, end uint64) (r *segment.Reco
 			}
 			if x, skip := l.done.find(r.Pos); skip {
 				c.next = min(x.to+1, end)
-			} else if !l.win.ahead(r.Pos) {
+				continue
+			}
+			if !l.win.ahead(r.Pos) {
 				return r, true
 			}
+			c.next = r.Pos + 1
 		}
 		s := o.segAtLocked(lane, c.next)
 		if s == nil {

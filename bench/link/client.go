@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -47,7 +46,7 @@ func clientCommand(ctx context.Context, args []string) (err error) {
 	f.StringVar(&j.Address, "address", "", "of the sink")
 	f.StringVar(&j.CA, "ca", "", "the sink's certificate")
 	f.StringVar(&j.Data, "data", "", "state directory")
-	profile := f.String("profile", "", "folder for a CPU profile")
+	profile := f.String("profile", "", "file that gets a CPU profile")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -60,7 +59,7 @@ func clientCommand(ctx context.Context, args []string) (err error) {
 		return fmt.Errorf("no client called %q", j.Name)
 	}
 	if *profile != "" {
-		stop, err := startProfile(filepath.Join(*profile, j.Name+".pprof"))
+		stop, err := startProfile(*profile)
 		if err != nil {
 			return err
 		}

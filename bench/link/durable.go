@@ -99,15 +99,17 @@ func (j *job) drain(ctx context.Context, batch bool) (r result, err error) {
 			r, failed = m.stop()
 		}
 	}
-	a := agent.New(&agent.Options{
+	o := &agent.Options{
 		Queue: c, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Dial: func(ctx context.Context) (*iothub.Client, error) {
 			client, err := dialer.Dial(ctx)
 			return client, errors.Join(err, m.start())
 		},
-	})
-	_ = batch
-	if err := a.Drain(ctx); err != nil {
+	}
+	if !batch {
+		o.Uplink.BatchMessages = 1
+	}
+	if err := agent.New(o).Drain(ctx); err != nil {
 		return r, err
 	}
 	if c.left.Load() != 0 {

@@ -226,7 +226,14 @@ func (b *bench) command(ctx context.Context, j *job) (*exec.Cmd, error) {
 	if j.Name == nodeSDK {
 		return b.nodeCommand(ctx, j)
 	}
-	return self(ctx, "client", "-name", j.Name, "-messages", strconv.Itoa(j.Messages), "-address", j.Address, "-ca", j.CA, "-data", j.Data, "-profile", b.profile)
+	profile := ""
+	if b.profile != "" {
+		profile = filepath.Join(b.profile, j.Name+".pprof")
+		if j.Address == b.far.Address {
+			profile = filepath.Join(b.profile, j.Name+"-far.pprof")
+		}
+	}
+	return self(ctx, "client", "-name", j.Name, "-messages", strconv.Itoa(j.Messages), "-address", j.Address, "-ca", j.CA, "-data", j.Data, "-profile", profile)
 }
 
 func (b *bench) nodeCommand(ctx context.Context, j *job) (*exec.Cmd, error) {

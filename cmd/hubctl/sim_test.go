@@ -109,7 +109,7 @@ func TestSimCutsAndDetaches(t *testing.T) {
 			t.Errorf("%s: status %d, %q, %s", line, status, stdout, stderr)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // deaf links would take longer, and do not matter
-		_ = c.Close(ctx) // what the fault did to it is its own affair
+		_ = c.Close(ctx)                                                      // what the fault did to it is its own affair
 		cancel()
 		if err := b.WaitFor(t.Context(), func() bool { return b.Connections() == 0 }); err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"iotagent/config"
 	"iotagent/internal/cli"
 	"iotagent/internal/quantity"
+	"iotagent/iothub/transport"
 	"iotagent/sensors"
 )
 
@@ -23,15 +24,23 @@ type checkCommand struct {
 
 // checked is what a configuration comes to. docs/formats.md shows its JSON.
 type checked struct {
-	File     string   `json:"file"`
-	Hub      string   `json:"hub"`
-	Device   string   `json:"device"`
-	Auth     string   `json:"auth"`
-	StateDir string   `json:"state_dir"`
-	Sensors  []string `json:"sensors"`
-	Commands []string `json:"commands"`
-	// MessagesADay is what the schedule will send when every message holds what one flush interval gives.
+	File   string `json:"file"`
+	Hub    string `json:"hub"`
+	Device string `json:"device"`
+	Auth   string `json:"auth"`
+	// Transport is the configuration's; Proxy is the host of the one that is used.
+	Transport string `json:"transport"`
+	Proxy     string `json:"proxy,omitempty"`
+	// CertificateExpires is of the client's certificate.
+	CertificateExpires *time.Time `json:"certificate_expires,omitempty"`
+	StateDir           string     `json:"state_dir"`
+	Sensors            []string   `json:"sensors"`
+	Commands           []string   `json:"commands"`
+	// MessagesADay is about what the schedule sends, MeteredADay what the hub counts of its daily quota for it. The sizes are those of readings that --probe
+	// took, a typical one without.
 	MessagesADay int64 `json:"messages_a_day"`
+	MeteredADay  int64 `json:"metered_a_day"`
+	BytesADay    int64 `json:"bytes_a_day"`
 	// DiskWrites says when readings are written to the disk, and what a power cut takes.
 	DiskWrites string   `json:"disk_writes"`
 	Warnings   []string `json:"warnings"`
@@ -54,9 +63,10 @@ func (c *checkCommand) Run(ctx context.Context, std cli.IO, path configPath) err
 	}
 	result := &checked{
 		File: f.Path, Hub: cr.Host, Device: cr.DeviceID, Auth: cr.Auth, StateDir: f.Agent.StateDir,
-		Sensors: []string{}, Commands: []string{}, Warnings: append([]string{}, warningTexts(f)...), MessagesADay: messagesADay(f),
-		DiskWrites: diskWrites(f),
+		Sensors: []string{}, Commands: []string{}, Warnings: append([]string{}, warningTexts(f)...),
+		DiskWrites: diskWrites(f), Transport: f.Hub.Transport,
 	}
+	result.way(f, &cr)
 	for _, s := range f.Sensors {
 		result.Sensors = append(result.Sensors, fmt.Sprintf("%s (%s, every %s)", s.Name, s.Type, s.Interval.Duration))
 	}
@@ -67,6 +77,8 @@ func (c *checkCommand) Run(ctx context.Context, std cli.IO, path configPath) err
 	if c.Probe {
 		failed = probe(ctx, f, result)
 	}
+	cost := costADay(f, result.Readings)
+	result.MessagesADay, result.MeteredADay, result.BytesADay = int64(cost.Messages), int64(cost.Metered), int64(cost.Bytes)
 	if c.JSON {
 		err = json.NewEncoder(std.Out).Encode(result)
 	} else {
@@ -75,27 +87,20 @@ func (c *checkCommand) Run(ctx context.Context, std cli.IO, path configPath) err
 	return errors.Join(err, failed)
 }
 
-// messagesADay counts messages from the schedule alone: a lane with sensors sends once a flush, but no more often than its
-// fastest sensor reads.
-func messagesADay(f *config.File) int64 {
-	wait := sealedAfter(f)
-	fastest := map[string]time.Duration{}
-	var each int64 // with every reading sealed alone
-	for _, s := range f.Sensors {
-		d := s.Interval.Duration
-		each += int64(24 * time.Hour / d)
-		if old, ok := fastest[s.Lane]; !ok || d < old {
-			fastest[s.Lane] = d
-		}
+// way says how the hub is reached.
+func (r *checked) way(f *config.File, cr *config.Credentials) {
+	var err error
+	if r.Proxy, err = proxyHost(f, cr); err != nil {
+		r.Warnings = append(r.Warnings, err.Error())
 	}
-	if wait <= 0 {
-		return each
+	if cr.Certificate == nil {
+		return
 	}
-	var n int64
-	for _, d := range fastest {
-		n += int64(24 * time.Hour / max(wait, d))
+	end := cr.Certificate.Expires()
+	r.CertificateExpires = &end
+	if left := time.Until(end); left < transport.WarnAhead {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s: the certificate ends at %s", cr.CertFile, end.Format(time.RFC3339)))
 	}
-	return min(n, each)
 }
 
 // diskWrites says what max_loss means for the disk.
@@ -106,11 +111,6 @@ func diskWrites(f *config.File) string {
 	}
 	within := quantity.Duration{Duration: loss.Duration - sealedAfter(f)}
 	return fmt.Sprintf("none while the hub takes a message within %v; a power cut takes at most the last %v of readings", within, loss)
-}
-
-// sealedAfter is how long a reading waits at most until its message is sealed.
-func sealedAfter(f *config.File) time.Duration {
-	return min(f.Telemetry.FlushInterval.Duration, f.Outbox.MaxLoss.Duration/2)
 }
 
 func warningTexts(f *config.File) []string {
@@ -154,11 +154,11 @@ func probeHub(ctx context.Context, f *config.File) (reached bool, err error) {
 		}
 		return false, cli.Fail(cli.Failed, fmt.Errorf("the daemon is %s: %s", s.Link.State, s.Link.Error), s.Link.Hint)
 	}
-	dial, err := dialer(f, true, nil)
+	link, err := dialer(f, true, nil)
 	if err != nil {
 		return false, err
 	}
-	client, err := dial(ctx)
+	client, err := link.dial(ctx)
 	if err != nil {
 		return false, cli.Fail(cli.Failed, err, agent.Hint(err))
 	}
@@ -168,6 +168,7 @@ func probeHub(ctx context.Context, f *config.File) (reached bool, err error) {
 func (r *checked) print(w io.Writer) error {
 	fmt.Fprintf(w, "%s is right\n", r.File)
 	fmt.Fprintf(w, "device %s at hub %s, %s\n", r.Device, r.Hub, r.Auth)
+	r.printWay(w)
 	fmt.Fprintf(w, "state in %s\n", r.StateDir)
 	for _, s := range r.Sensors {
 		fmt.Fprintf(w, "sensor %s\n", s)
@@ -175,7 +176,7 @@ func (r *checked) print(w io.Writer) error {
 	for _, s := range r.Commands {
 		fmt.Fprintf(w, "command %s\n", s)
 	}
-	fmt.Fprintf(w, "about %d messages a day (each at most 4 KiB is metered as one)\n", r.MessagesADay)
+	fmt.Fprintln(w, r.cost())
 	fmt.Fprintf(w, "disk writes: %s\n", r.DiskWrites)
 	for _, s := range r.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", s)
@@ -184,6 +185,17 @@ func (r *checked) print(w io.Writer) error {
 		return err
 	}
 	return nil
+}
+
+func (r *checked) printWay(w io.Writer) {
+	way := "transport " + r.Transport
+	if r.Proxy != "" {
+		way += ", through proxy " + r.Proxy
+	}
+	fmt.Fprintln(w, way)
+	if r.CertificateExpires != nil {
+		fmt.Fprintf(w, "certificate until %s\n", r.CertificateExpires.Format(time.RFC3339))
+	}
 }
 
 func printProbe(w io.Writer, r *checked) error {

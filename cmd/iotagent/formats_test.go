@@ -42,8 +42,8 @@ func TestReadFormat(t *testing.T) {
 func TestCheckFormat(t *testing.T) {
 	reached := false
 	c := checked{
-		File: "/etc/iotagent/iotagent.toml", Hub: "myhub.azure-devices.net", Device: "pi-17", Auth: "sas", StateDir: "/var/lib/iotagent",
-		Sensors: []string{"boiler (bme280, every 10s)"}, Commands: []string{"relay (gpio)"}, MessagesADay: 8640,
+		File: "/etc/iotagent/iotagent.toml", Hub: "myhub.azure-devices.net", Device: "pi-17", Auth: "sas", Transport: "auto", StateDir: "/var/lib/iotagent",
+		Sensors: []string{"boiler (bme280, every 10s)"}, Commands: []string{"relay (gpio)"}, MessagesADay: 8640, MeteredADay: 8640, BytesADay: 3110400,
 		DiskWrites: "none while …",
 		Warnings:   []string{"command \"relay\": …"}, Readings: aReading(), HubReached: &reached,
 	}
@@ -96,30 +96,20 @@ func TestStatusForAPerson(t *testing.T) {
 	golden.Check(t, "testdata/status.txt", b.Bytes(), *update)
 }
 
-func TestMessagesADay(t *testing.T) {
+func TestCostADay(t *testing.T) {
 	sensor := func(lane string, every time.Duration) config.Sensor {
-		return config.Sensor{Common: sensors.Common{Lane: lane, Interval: quantity.Duration{Duration: every}}}
+		return config.Sensor{Common: sensors.Common{Name: "boiler", Lane: lane, Interval: quantity.Duration{Duration: every}}}
 	}
-	rows := map[string]struct {
-		sensors        []config.Sensor
-		flush, maxLoss time.Duration
-		want           int64
-	}{
-		"no sensors":               {nil, 5 * time.Second, 10 * time.Second, 0},
-		"one flush holds many":     {[]config.Sensor{sensor("normal", time.Second), sensor("normal", 2*time.Second)}, 5 * time.Second, 10 * time.Second, 17280},
-		"slower than the flush":    {[]config.Sensor{sensor("normal", time.Minute)}, 5 * time.Second, 10 * time.Second, 1440},
-		"two lanes":                {[]config.Sensor{sensor("normal", time.Minute), sensor("bulk", time.Hour)}, 5 * time.Second, 10 * time.Second, 1464},
-		"max_loss bounds the wait": {[]config.Sensor{sensor("normal", time.Second)}, time.Minute, 10 * time.Second, 17280},
-		"every reading alone":      {[]config.Sensor{sensor("normal", time.Second), sensor("normal", time.Second)}, time.Minute, 0, 172800},
+	f := &config.File{Sensors: []config.Sensor{sensor("normal", time.Second), sensor("bulk", time.Hour)}}
+	f.Telemetry.FlushInterval.Duration, f.Outbox.MaxLoss.Duration = 5*time.Second, 10*time.Second
+	guess := costADay(f, nil)
+	if guess.Messages != 17304 || guess.Metered != 17304 {
+		t.Errorf("with a typical reading: %+v", guess)
 	}
-	for name, row := range rows {
-		t.Run(name, func(t *testing.T) {
-			f := &config.File{Sensors: row.sensors}
-			f.Telemetry.FlushInterval.Duration, f.Outbox.MaxLoss.Duration = row.flush, row.maxLoss
-			if got := messagesADay(f); got != row.want {
-				t.Errorf("got %d, want %d", got, row.want)
-			}
-		})
+	measured := costADay(f, aReading())
+	const reading = len(`{"sensor":"boiler","time":"2026-11-22T10:00:00.000Z","temperature_celsius":21.5,"pressure_pascals":100653.25},`)
+	if want := guess.Bytes - (86400+24)*uint64(typicalReading-reading); measured.Messages != 17304 || measured.Bytes != want {
+		t.Errorf("with a reading that was taken: %+v, want %d bytes", measured, want)
 	}
 }
 

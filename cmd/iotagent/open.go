@@ -13,8 +13,6 @@ import (
 	"iotagent/config"
 	"iotagent/internal/cli"
 	"iotagent/internal/clock"
-	"iotagent/internal/version"
-	"iotagent/iothub"
 	"iotagent/outbox"
 	"iotagent/sensors"
 )
@@ -42,7 +40,7 @@ func openOutbox(f *config.File, lockWait time.Duration, log *slog.Logger) (*outb
 func outboxOptions(f *config.File) *outbox.Options {
 	o := &outbox.Options{
 		MaxBytes: f.Outbox.MaxBytes.N, MaxLoss: f.Outbox.MaxLoss.Duration, MaxMessage: maxEnvelope,
-		Thin: agent.NewThinner(thinned(f), f.Telemetry.MaxMessageBytes),
+		Thin: agent.NewThinner(thinned(f), f.Telemetry.MaxMessageBytes), LiveFirst: f.Outbox.Order == "live-first",
 	}
 	if free := f.Outbox.MinFree; free != nil {
 		o.MinFree = free.N
@@ -97,21 +95,4 @@ func openCommands(ctx context.Context, f *config.File, q outbox.Queue, log *slog
 		Ledger: ledger, Handlers: handlers, Report: agent.ReportTo(q), Logger: log,
 		ClockTrusted: func() bool { return clock.Plausible(time.Now()) },
 	}), ledger.Close, nil
-}
-
-// dialFunc makes one connection to the hub.
-type dialFunc func(ctx context.Context) (*iothub.Client, error)
-
-// dialer reads the secrets, once, and returns the way to the hub: for telemetry alone where the program takes no commands.
-func dialer(f *config.File, telemetryOnly bool, log *slog.Logger) (dialFunc, error) {
-	cr, err := f.Hub.Credentials(configOptions())
-	if err != nil {
-		return nil, cli.Mistakes(err, "")
-	}
-	o := iothub.Options{
-		Host: cr.Host, Gateway: cr.Gateway, Port: cr.Port, DeviceID: cr.DeviceID, ModuleID: cr.ModuleID,
-		Auth: iothub.Auth(cr.Auth), Key: cr.Key, Token: cr.Token, TokenTTL: f.Hub.TokenTTL.Duration,
-		TLS: cr.TLS, TelemetryOnly: telemetryOnly, UserAgent: "iotagent/" + version.String(), Logger: log,
-	}
-	return func(ctx context.Context) (*iothub.Client, error) { return iothub.Dial(ctx, &o) }, nil
 }

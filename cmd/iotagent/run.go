@@ -36,14 +36,16 @@ func (c *runCommand) Run(ctx context.Context, std cli.IO, path configPath) error
 	for _, w := range f.Warnings {
 		log.Warn("configuration", "warning", w)
 	}
-	dial, err := dialer(f, c.Once || c.UntilDrained, log)
+	link, err := dialer(f, c.Once || c.UntilDrained, log)
 	if err != nil {
 		return err
 	}
 	if c.Once || c.UntilDrained {
-		return c.finite(ctx, f, dial, log)
+		return c.finite(ctx, f, link.dial, log)
 	}
-	return serve(ctx, f, dial, log)
+	stopWatching := link.watch(ctx)
+	defer stopWatching()
+	return serve(ctx, f, link.dial, log)
 }
 
 // finite runs one of the modes that end by themselves; they take no commands.
@@ -131,8 +133,6 @@ func agentOptions(f *config.File, q *outbox.Outbox, dial dialFunc, log *slog.Log
 	return &agent.Options{
 		Queue: q, Admin: q, Dial: dial, Drain: f.Agent.DrainTimeout.Duration, Version: version.String(), Logger: log,
 		MeterFile: filepath.Join(f.Agent.StateDir, "metered.json"),
-		Pack: agent.PackOptions{
-			MaxMessageBytes: f.Telemetry.MaxMessageBytes, FlushInterval: f.Telemetry.FlushInterval.Duration, MaxLoss: f.Outbox.MaxLoss.Duration,
-		},
+		Pack:      packOptions(f),
 	}
 }

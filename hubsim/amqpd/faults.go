@@ -2,8 +2,8 @@ package amqpd
 
 import "errors"
 
-// ErrNoAnswer, from Handler.Attach, leaves the peer's ATTACH without an answer: a server that has lost the link without knowing it. All that the
-// peer says of such a link is thrown away.
+// ErrNoAnswer is returned by Handler.Attach to leave the peer's ATTACH without an answer, as a server does that has lost the link without knowing it.
+// All that the peer says of such a link is thrown away.
 var ErrNoAnswer = errors.New("attach is not answered")
 
 // Deafen makes the server lose the link without a word: what the peer sends on it is thrown away, its DETACH included, and nothing is sent on it any

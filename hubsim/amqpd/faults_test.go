@@ -1,6 +1,7 @@
 package amqpd
 
 import (
+	"errors"
 	"slices"
 	"testing"
 )
@@ -36,7 +37,7 @@ func TestDeafLink(t *testing.T) {
 	p.attachSender(0, 0, "deaf")
 	p.attachSender(0, 1, "other")
 	links[0].Deafen()
-	if err := <-ended; err != ErrNoAnswer {
+	if err := <-ended; !errors.Is(err, ErrNoAnswer) {
 		t.Errorf("the handler heard %v", err)
 	}
 	links[0].GrantCredit(20)

@@ -14,9 +14,11 @@ import (
 	"iotagent/internal/clock"
 )
 
+// WarnAhead is how long before its end a certificate is spoken of.
+const WarnAhead = 30 * 24 * time.Hour
+
 const (
-	// warnAhead is how long before its end a certificate is spoken of, once in warnEvery.
-	warnAhead = 30 * 24 * time.Hour
+	// warnEvery is how often it is.
 	warnEvery = 24 * time.Hour
 	// lookEvery is how often Watch looks at the files.
 	lookEvery = time.Hour
@@ -167,7 +169,7 @@ func (f *CertificateFile) take(pair *tls.Certificate, err error) {
 
 func (f *CertificateFile) warn() {
 	now, end := f.o.Now(), f.pair.Leaf.NotAfter
-	if !clock.Plausible(now) || end.Sub(now) > warnAhead || now.Sub(f.said).Abs() < warnEvery {
+	if !clock.Plausible(now) || end.Sub(now) > WarnAhead || now.Sub(f.said).Abs() < warnEvery {
 		return
 	}
 	f.said = now

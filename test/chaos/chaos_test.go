@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,8 +33,8 @@ func TestChaos(t *testing.T) {
 	if err != nil || duration < 2*closing {
 		t.Fatalf("CHAOS_DURATION %q: want a duration of a minute or more", os.Getenv("CHAOS_DURATION"))
 	}
-	end := time.Now().Add(duration - closing)
 	bin := build(t)
+	end := time.Now().Add(duration - closing)
 	var mu sync.Mutex
 	var all []measured
 	t.Run("worlds", func(t *testing.T) {
@@ -66,7 +68,7 @@ func live(t *testing.T, seed uint64, long bool, bin string, end time.Time) []mea
 	}()
 	w.say("%s, %s, in %s", w.way.transport, w.way.order, w.dir)
 	w.up()
-	kinds := fit(troubles(w.target()), long)
+	kinds := chosen(t, fit(troubles(w.target()), long))
 	w.say("%d kinds of trouble, until %s", len(kinds), end.Format(time.TimeOnly))
 	all, err := w.run(end, kinds)
 	if err != nil {
@@ -82,6 +84,20 @@ func live(t *testing.T, seed uint64, long bool, bin string, end time.Time) []mea
 		t.Error(err)
 	}
 	return all
+}
+
+// chosen leaves the kinds whose names CHAOS_ONLY fits, a regular expression; all of them without it.
+func chosen(t *testing.T, kinds []trouble) []trouble {
+	t.Helper()
+	only, err := regexp.Compile(os.Getenv("CHAOS_ONLY"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds = slices.DeleteFunc(kinds, func(k trouble) bool { return !only.MatchString(k.name) })
+	if len(kinds) == 0 {
+		t.Fatalf("CHAOS_ONLY %q fits no kind of trouble", only)
+	}
+	return kinds
 }
 
 // seeds reads CHAOS_SEED, one or several.

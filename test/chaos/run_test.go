@@ -57,6 +57,9 @@ func (w *world) step(s *step) (measured, error) {
 		return m, err
 	}
 	since := onset
+	if s.signal == nil {
+		since = time.Now() // the orders are carried out
+	}
 	if !s.instant() {
 		if err := w.hold(s, onset, &m); err != nil {
 			return m, err

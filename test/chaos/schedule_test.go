@@ -34,8 +34,10 @@ func schedule(seed uint64, kinds []trouble) iter.Seq[step] {
 				if !s.instant() {
 					s.hold = between(rng, s.least, s.most)
 				}
-				if second := sudden[rng.IntN(len(sudden))]; rng.IntN(4) == 0 && s.canHave(second) {
-					s.second = second
+				if len(sudden) > 0 && rng.IntN(4) == 0 {
+					if second := sudden[rng.IntN(len(sudden))]; s.canHave(second) {
+						s.second = second
+					}
 				}
 				if !yield(s) {
 					return

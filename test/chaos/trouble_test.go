@@ -122,7 +122,7 @@ func partings() []trouble {
 			{"amqp:link:detach-forced", false},
 			{"amqp:internal-error", false},
 			{"amqp:unauthorized-access", false},
-			{"com.microsoft:device-container-throttled", false},
+			{"com.microsoft:device-container-throttled", true},
 			{"amqp:link:stolen", true},
 			{"amqp:resource-limit-exceeded", true},
 		} {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -224,7 +225,7 @@ func (w *world) lift(k *trouble) error {
 	case k.instant():
 		return nil
 	case k.signal == nil:
-		return w.order(k.off)
+		return w.order(append(slices.Clone(k.off), normal()...))
 	case k.signal.number == syscall.SIGSTOP:
 		return w.unit(k).signal(syscall.SIGCONT)
 	}

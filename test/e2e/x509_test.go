@@ -68,3 +68,45 @@ func TestClientCertificate(t *testing.T) {
 		t.Errorf("%d messages at the hub, want 1", n)
 	}
 }
+
+// A certificate that is renewed on the disk is taken for the next connection, without a restart, on both ways.
+func TestCertificateRenewed(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"amqps", "websocket"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			h := newHub(t, hubsim.Options{})
+			cert, key, thumbprint := selfSigned(t, "pi-x509")
+			renewed, renewedKey, renewedThumbprint := selfSigned(t, "pi-x509")
+			stranger, strangerKey, _ := selfSigned(t, "pi-x509")
+			cs, err := h.AddX509Device("pi-x509", thumbprint, renewedThumbprint)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := gateway(t, h, settings{})
+			put := func(cert, key string) {
+				b.file("device.pem", cert, 0o600)
+				b.file("device.key", key, 0o600)
+			}
+			put(cert, key)
+			b.file("connection-string", cs.Text(), 0o600)
+			b.configure(settings{
+				hub: "connection_string_file = \"connection-string\"\ncert_file = \"device.pem\"\nprivate_key_file = \"device.key\"\ntransport = " +
+					quote(way) + "\n" + h.webSocket(),
+				blocks: simulated("boiler"),
+			})
+			d := b.run()
+			h.until("telemetry", func() bool { return h.Accepted() >= 3 })
+			put(stranger, strangerKey)
+			h.DropConnections()
+			b.becomes("that the stranger's certificate is refused", func(s status) bool { return s.Link.Class == "auth" })
+			put(renewed, renewedKey)
+			before := h.Accepted()
+			h.until("telemetry with the renewed certificate", func() bool { return h.Accepted() >= before+3 })
+			d.says("certificate renewed")
+			d.says("certificate ends soon") // within the day
+			d.stop()
+			h.whole()
+		})
+	}
+}
