@@ -53,10 +53,10 @@ func connect(ctx context.Context, opts *Options, at place, keys *keyring) (*Clie
 	stop := context.AfterFunc(c.ctx, cancel) //nolint:contextcheck // a link may be lost while others are being made
 	defer stop()
 	if err := c.open(ctx); err != nil {
-		if lost := context.Cause(c.ctx); lost != nil { //nolint:contextcheck // as above
-			err = lost
-		}
 		e := failure("dial", err)
+		if lost := context.Cause(c.ctx); lost != nil && !e.keyRefused() { //nolint:contextcheck // as above
+			e = failure("dial", lost) // which says more, unless the hub first refused the key and then hung up
+		}
 		c.fail(e)
 		_ = c.Close(ctx) // e says what happened
 		return nil, e

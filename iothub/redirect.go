@@ -57,7 +57,7 @@ func parseRedirect(info map[string]any) (*Redirect, error) {
 	}
 	if port, ok := info["port"]; ok {
 		n, ok := integer(port)
-		if !ok || n < 0 || n > 65535 {
+		if !ok || n > 65535 {
 			return nil, fmt.Errorf("%w: port %v", errNowhere, port)
 		}
 		r.Port = int(n)

@@ -60,6 +60,7 @@ type network struct {
 	t     *testing.T
 	roots *x509.CertPool
 	own   tls.Certificate // of hubName
+	leave chan struct{}   // closed to make untilLeave go
 
 	mu     sync.Mutex
 	at     map[string]func(server net.Conn) // by "host:port"; nothing there: refused
@@ -75,7 +76,7 @@ func newNetwork(t *testing.T) *network {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &network{t: t, roots: x509.NewCertPool(), own: own, at: map[string]func(net.Conn){}}
+	n := &network{t: t, roots: x509.NewCertPool(), own: own, leave: make(chan struct{}), at: map[string]func(net.Conn){}}
 	n.roots.AppendCertsFromPEM(certPEM)
 	t.Cleanup(func() {
 		for _, c := range n.open {
@@ -206,6 +207,20 @@ func webSocketEcho(w http.ResponseWriter, r *http.Request) {
 	c := websocket.NetConn(context.WithoutCancel(r.Context()), ws, websocket.MessageBinary)
 	_, _ = io.Copy(c, c)
 	_ = c.Close() // after a farewell from the client
+}
+
+// untilLeave is a WebSocket that says nothing, and goodbye.
+func (n *network) untilLeave(w http.ResponseWriter, r *http.Request) {
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{subprotocol}})
+	if err != nil {
+		return
+	}
+	ctx := ws.CloseRead(context.WithoutCancel(r.Context()))
+	select {
+	case <-n.leave:
+	case <-ctx.Done():
+	}
+	_ = ws.Close(websocket.StatusGoingAway, "") // the client may be gone
 }
 
 func dialed(t *testing.T, d *Dialer, to Endpoint) Conn {

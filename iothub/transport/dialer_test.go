@@ -73,6 +73,39 @@ func TestWays(t *testing.T) {
 	}
 }
 
+// Whoever reads learns from whom the end came, as on a connection without a WebSocket.
+func TestEndOfWebSocket(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  func(n *network, c net.Conn)
+		want error
+	}{
+		{"ours", func(_ *network, c net.Conn) { _ = c.Close() }, net.ErrClosed},
+		{"the hub's", func(n *network, _ net.Conn) { close(n.leave) }, io.EOF},
+		{"the network's", func(n *network, _ net.Conn) { _ = n.open[len(n.open)-1].Close() }, io.EOF},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t)
+				n.put(webAddr, n.https(n.untilLeave))
+				o := n.options()
+				o.Mode = WebSocket
+				c := dialed(t, New(o), Endpoint{Host: hubName})
+				got := make(chan error, 1)
+				go func() {
+					_, err := c.Read(make([]byte, 1))
+					got <- err
+				}()
+				synctest.Wait()
+				tt.end(n, c)
+				if err := <-got; !errors.Is(err, tt.want) {
+					t.Errorf("got %v, want %v", err, tt.want)
+				}
+			})
+		})
+	}
+}
+
 // What stands on the WebSocket's port may be anything.
 func TestWebSocketRefused(t *testing.T) {
 	for _, tt := range []struct {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/coder/websocket"
 )
@@ -73,6 +74,7 @@ type stream struct {
 	ws      *websocket.Conn
 	ctx     context.Context // is never done: deadlines and Close end what waits
 	message io.Reader
+	closing atomic.Bool // by us
 }
 
 // Read returns bytes of the message that is being read, or of the next.
@@ -93,13 +95,16 @@ func (s *stream) Read(p []byte) (int, error) {
 	}
 }
 
+// next waits for a message. The end is what it would be without a WebSocket.
 func (s *stream) next() error {
 	kind, r, err := s.ws.Reader(s.ctx)
-	if err != nil {
-		switch websocket.CloseStatus(err) {
-		case websocket.StatusNormalClosure, websocket.StatusGoingAway:
-			return io.EOF
-		}
+	farewell := websocket.CloseStatus(err)
+	switch {
+	case err != nil && s.closing.Load():
+		return net.ErrClosed
+	case errors.Is(err, io.EOF), farewell == websocket.StatusNormalClosure, farewell == websocket.StatusGoingAway:
+		return io.EOF
+	case err != nil:
 		return err
 	}
 	if kind != websocket.MessageBinary {
@@ -119,6 +124,7 @@ func (s *stream) Write(p []byte) (int, error) {
 
 // Close says goodbye and waits for the peer to do the same.
 func (s *stream) Close() error {
+	s.closing.Store(true)
 	if err := s.ws.Close(websocket.StatusNormalClosure, ""); err != nil {
 		_ = s.ws.CloseNow() // closed already, but for an error before the farewell
 	}
