@@ -141,6 +141,24 @@ func send(t *testing.T, c *iothub.Client, n int) iothub.Outcome {
 	return r.Wait(t.Context())
 }
 
+// healed waits until a client is whole again, on the connection it had, and sends the nth message over it.
+func healed(t *testing.T, c *iothub.Client, b *bed, n int) {
+	t.Helper()
+	synctest.Wait() // until it has noticed
+	for s := c.Status(); !s.Online(); s = c.Status() {
+		if c.Err() != nil {
+			t.Fatal(c.Err())
+		}
+		time.Sleep(100 * time.Millisecond) // virtual
+	}
+	if o := send(t, c, n); o.State != iothub.Accepted {
+		t.Errorf("outcome %+v", o)
+	}
+	if got := b.Sockets(); got != 1 {
+		t.Errorf("%d connections", got)
+	}
+}
+
 // want checks the class of an error.
 func want(t *testing.T, err error, class iothub.Class) *iothub.Error {
 	t.Helper()

@@ -13,6 +13,7 @@ var errNoAnswer = errors.New("the hub did not answer a token request in time")
 
 // cbs is the connection's one pair of links to the node $cbs (claims-based security), which tokens are put to. A hub allows one pair a connection.
 type cbs struct {
+	session  *amqp.Session
 	sender   *amqp.Sender
 	receiver *amqp.Receiver
 	rejected chan *amqp.StateRejected // a request that was refused as a message has no reply
@@ -21,16 +22,13 @@ type cbs struct {
 	n  uint64
 }
 
-// login opens $cbs, on a session of its own so that trouble with the device's links does not end the renewal, and puts the first token.
-func (c *Client) login(ctx context.Context) error {
-	parent := ctx
-	ctx, cancel := context.WithTimeoutCause(ctx, c.o.CBSTimeout, errNoAnswer)
-	defer cancel()
+// openCBS opens $cbs, on a session of its own so that trouble with the device's links does not end the renewal.
+func (c *Client) openCBS(ctx context.Context) error {
 	session, err := c.conn.NewSession(ctx, nil)
 	if err != nil {
 		return failure("begin", err)
 	}
-	links := &cbs{rejected: make(chan *amqp.StateRejected, 1)}
+	links := &cbs{session: session, rejected: make(chan *amqp.StateRejected, 1)}
 	links.sender, err = session.NewSender(ctx, "$cbs", &amqp.SenderOptions{Name: linkName("cbs-sender"), OnDeliveryStateChanged: links.state})
 	if err != nil {
 		return failure("attach $cbs", err)
@@ -41,13 +39,41 @@ func (c *Client) login(ctx context.Context) error {
 		return failure("attach $cbs", err)
 	}
 	c.cbs = links
-	return asError(c.identify(parent))
+	return nil
+}
+
+// mendCBS opens $cbs anew where its links were lost. The old session goes first: a hub allows one pair.
+func (c *Client) mendCBS(ctx context.Context) error {
+	c.mu.Lock()
+	lost := c.cbsLost
+	c.mu.Unlock()
+	if lost == nil && c.cbs != nil {
+		return nil
+	}
+	if c.cbs != nil {
+		ctx, cancel := context.WithTimeout(ctx, detachTimeout)
+		_ = c.cbs.session.Close(ctx) // what the peer does not confirm has a new one beside it
+		cancel()
+	}
+	c.mu.Lock()
+	c.cbsLost = nil
+	c.mu.Unlock()
+	if err := c.openCBS(ctx); err != nil {
+		c.mu.Lock()
+		c.cbsLost = failure("attach $cbs", err)
+		c.mu.Unlock()
+		return err
+	}
+	return nil
 }
 
 // putToken sends a token and waits for the hub's verdict, each at most CBSTimeout.
 func (c *Client) putToken(ctx context.Context, t *token) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.CBSTimeout, errNoAnswer)
 	defer cancel()
+	if err := c.mendCBS(ctx); err != nil {
+		return failure("attach $cbs", err)
+	}
 	status, description, err := c.cbs.request(ctx, c.resource(), t.text)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -3,7 +3,6 @@ package iothub
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,10 +19,6 @@ type Client struct {
 	conn *amqp.Conn
 	cbs  *cbs // nil unless AuthSAS
 
-	session  *amqp.Session
-	sender   *amqp.Sender
-	receiver *amqp.Receiver
-
 	gate    *gate
 	turn    chan struct{} // held while a message is written
 	born    time.Time
@@ -34,11 +29,20 @@ type Client struct {
 	closing atomic.Bool
 	wg      sync.WaitGroup
 
+	wake     chan struct{}     // wakes keep
 	renewNow chan chan<- error // who asks for a new token, and hears what became of it
 
 	mu     sync.Mutex
 	status Status
 	token  *token
+
+	session     *amqp.Session
+	sessionGone bool // the hub ended it
+	sessionDead bool // it is to be ended
+	telemetry   *line
+	command     *line  // nil with TelemetryOnly
+	cbsLost     *Error // why $cbs has to be opened anew
+	cbsDue      bool   // and that this is still to be done
 }
 
 // Done is closed when the client is of no more use: dial again, after the wait that Err's class asks for, and Close this one.
@@ -62,18 +66,25 @@ func (c *Client) GoString() string { return c.o.String() }
 func (c *Client) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.status
+	s := c.status
+	s.BytesRead, s.BytesWritten = c.wire.read.Load(), c.wire.wrote.Load()
+	return s
 }
 
-// MaxMessageSize is the size in bytes that the hub announced for a message with all its sections; 0 means that it named none.
-func (c *Client) MaxMessageSize() uint64 { return c.sender.MaxMessageSize() }
+// MaxMessageSize is the size in bytes that the hub announced for a message with all its sections; 0 means that it named none, or that there is no link.
+func (c *Client) MaxMessageSize() uint64 {
+	if s, _ := c.present(c.telemetry); s.sender != nil {
+		return s.sender.MaxMessageSize()
+	}
+	return 0
+}
 
 // Close ends the connection in an orderly way: it takes no more messages, waits until ctx ends for outcomes that are still due, then closes links,
 // session and connection. It returns an error only when outcomes were left waiting. It may be called more than once.
 func (c *Client) Close(ctx context.Context) error {
 	c.gate.close(&Error{Op: "send", Class: ClassNetwork, Err: errClosed})
 	var err error
-	if c.session != nil && c.ctx.Err() == nil {
+	if c.ctx.Err() == nil {
 		if drain := c.gate.drained(ctx, c.Done()); drain != nil && !errors.Is(drain, errClosed) {
 			err = &Error{Op: "close", Class: ClassNetwork, Err: drain}
 		}
@@ -94,11 +105,17 @@ func (c *Client) detach(ctx context.Context) {
 	defer cancel()
 	stop := context.AfterFunc(c.ctx, cancel) //nolint:contextcheck // the client may end first
 	defer stop()
-	_ = c.sender.Close(ctx)
-	if c.receiver != nil {
-		_ = c.receiver.Close(ctx)
+	for _, l := range c.lines() {
+		if now, _ := c.present(l); now.sender != nil || now.receiver != nil {
+			_ = now.close(ctx)
+		}
 	}
-	_ = c.session.Close(ctx)
+	c.mu.Lock()
+	session := c.session
+	c.mu.Unlock()
+	if session != nil {
+		_ = session.Close(ctx)
+	}
 }
 
 // fail ends the client; the first cause counts. It does not block.
@@ -128,54 +145,15 @@ func (c *Client) supervise() {
 	case <-c.ctx.Done():
 	}
 	// A dead network would hold the farewell for as long as the write timeout.
-	kill := time.AfterFunc(2*time.Second, func() { _ = c.wire.Close() })
+	kill := time.AfterFunc(2*time.Second, func() { _ = c.wire.Conn.Close() })
 	defer kill.Stop()
 	_ = c.conn.Close() // its error is at most a repetition of why the client ended
 }
 
-// free lets go of whoever sends on s when the connection has ended. The library may wait there for ever for a link that is gone: when the
-// context ends before the frame is written, the sender gives its credit back to the link, and only Close tells it that nobody takes it.
+// free lets go of whoever sends on s when the connection has ended (see letGo).
 func (c *Client) free(s *amqp.Sender) {
 	c.wg.Go(func() {
 		<-c.conn.Done()
 		_ = s.Close(c.ctx) // of what has ended; it does not wait for the peer
 	})
-}
-
-// linkLost is called by wire when a link or (link == "") a session ends. It must not block.
-func (c *Client) linkLost(link string, remote *amqp.Error) {
-	if c.closing.Load() {
-		return
-	}
-	op := "session"
-	if purpose, _, ok := strings.Cut(link, "-"); ok {
-		op = purpose + " link"
-	}
-	if remote == nil {
-		c.fail(&Error{Op: op, Class: ClassNetwork, Err: errors.New("closed by the hub without a reason")})
-		return
-	}
-	c.fail(refused(op, remote))
-}
-
-// watchdog ends a connection that has stopped taking a message half way: the library then heeds nothing but the end of the connection.
-func (c *Client) watchdog() {
-	ticker := time.NewTicker(max(c.o.SettleTimeout/8, time.Millisecond))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-c.ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if since := c.writing.Load(); since != 0 && time.Since(c.born)-time.Duration(since) > c.o.SettleTimeout {
-			c.fail(&Error{Op: "send", Class: ClassNetwork, Err: errors.New("the hub stopped taking a message half way")})
-		}
-	}
-}
-
-func (c *Client) telemetryProven() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.status.Parts[Telemetry].Proof = time.Now()
 }

@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -24,8 +22,8 @@ import (
 const (
 	// dialTimeout bounds the whole of Dial, so that a peer which accepts and says nothing is noticed.
 	dialTimeout = 60 * time.Second
-	// idleTimeout makes the library announce half of it: the hub then says something every 30 s, which also keeps address translators on the way awake.
-	idleTimeout = 60 * time.Second
+	// idleTimeout is how long the hub may be silent. The library announces half of it, so that the hub says something that often.
+	idleTimeout = 45 * time.Second
 	// writeTimeout is how long the network may refuse to take a frame.
 	writeTimeout = 20 * time.Second
 	// defaultPort is that of AMQP over TLS.
@@ -77,6 +75,9 @@ func newClient(ctx context.Context, opts *Options) (*Client, error) {
 	o.SettleTimeout = cmp.Or(o.SettleTimeout, 45*time.Second)
 	o.KeepAlive = cmp.Or(o.KeepAlive, 30*time.Second)
 	o.Credit = cmp.Or(o.Credit, 8)
+	if o.Dial == nil {
+		o.Dial = transport.New(&transport.Options{Mode: transport.AMQPS, TLS: o.TLS, Logger: o.Logger}).Dial
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -86,9 +87,12 @@ func newClient(ctx context.Context, opts *Options) (*Client, error) {
 	if o.Auth != AuthX509 && o.Key.IsZero() && o.SecondaryKey.IsZero() && o.Token == "" {
 		return nil, &Error{Op: "dial", Class: ClassAuth, Err: errors.New("neither a key nor a token to connect with")}
 	}
-	c := &Client{o: o, born: time.Now().Add(-1), turn: make(chan struct{}, 1), renewNow: make(chan chan<- error)}
+	c := &Client{o: o, born: time.Now().Add(-1), turn: make(chan struct{}, 1), renewNow: make(chan chan<- error), wake: make(chan struct{}, 1), telemetry: newLine(Telemetry)}
+	if !o.TelemetryOnly {
+		c.command = newLine(Command)
+	}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	c.gate = newGate(c.telemetryProven)
+	c.gate = newGate(c.telemetrySettled)
 	return c, nil
 }
 
@@ -100,37 +104,38 @@ func (c *Client) open(ctx context.Context) error {
 			Hint: "wait for the time service or set the clock: tokens and certificates are judged by it",
 		}
 	}
-	names := [2]string{linkName("telemetry"), linkName("command")}
-	if err := c.handshake(ctx, names[0]); err != nil {
+	if err := c.handshake(ctx); err != nil {
 		return err
 	}
 	c.wg.Go(c.supervise)
 	if c.o.Auth == AuthSAS {
-		if err := c.login(ctx); err != nil {
-			return err
+		if e := c.identify(ctx); e != nil {
+			return e
 		}
 	}
 	if c.o.Auth != AuthX509 {
 		c.wg.Go(c.renewal)
 	}
-	if err := c.attach(ctx, names[0], names[1]); err != nil {
+	if err := c.begin(ctx); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	now := time.Now()
-	for _, p := range []Part{Connection, Telemetry, Command} { // the token keeps its own
-		c.status.Parts[p] = Health{Phase: Proven, Since: now, Proof: now}
+	for _, l := range c.lines() {
+		if err := c.attach(ctx, l); err != nil {
+			return err
+		}
 	}
-	if c.receiver == nil {
-		c.status.Parts[Command] = Health{Phase: Unused, Since: now}
+	c.mu.Lock()
+	if c.command == nil {
+		c.healthLocked(Command, func(h *Health) { h.Phase = Unused })
 	}
 	c.mu.Unlock()
-	c.wg.Go(c.watchdog)
+	c.inspectConnection()
+	c.wg.Go(c.keep)
 	return nil
 }
 
 // handshake makes the connection: bare, as Microsoft's clients do, and once more with a SASL layer where the peer insists on one.
-func (c *Client) handshake(ctx context.Context, telemetry string) error {
+func (c *Client) handshake(ctx context.Context) error {
 	options := &amqp.ConnOptions{
 		HostName: c.at.open, ContainerID: linkName("iotagent"), IdleTimeout: idleTimeout, WriteTimeout: writeTimeout, MaxFrameSize: maxFrame,
 	}
@@ -141,7 +146,7 @@ func (c *Client) handshake(ctx context.Context, telemetry string) error {
 			return err
 		}
 	}
-	err := c.openConn(ctx, telemetry, options)
+	err := c.openConn(ctx, options)
 	if err == nil && plain != nil {
 		c.accepted(plain)
 	}
@@ -152,76 +157,25 @@ func (c *Client) handshake(ctx context.Context, telemetry string) error {
 	if c.o.Auth == AuthX509 {
 		options.SASLType = amqp.SASLTypeExternal("")
 	}
-	return c.openConn(ctx, telemetry, options)
+	return c.openConn(ctx, options)
 }
 
-func (c *Client) openConn(ctx context.Context, telemetry string, options *amqp.ConnOptions) error {
-	transport, err := c.transport(ctx)
+func (c *Client) openConn(ctx context.Context, options *amqp.ConnOptions) error {
+	conn, err := c.o.Dial(ctx, transport.Endpoint{Host: c.at.host, Port: c.at.port, Name: c.at.tls})
 	if err != nil {
-		return err
+		return failure("dial", err)
 	}
-	c.wire = newWire(transport, &watch{gate: c.gate, telemetry: telemetry, lost: c.linkLost, broken: func(err error) { c.fail(protocolError(err)) }})
+	c.wire = newWire(conn, &watch{gate: c.gate, lost: c.linkLost, heard: c.linkHeard, broken: func(err error) { c.fail(protocolError(err)) }})
 	if c.conn, err = amqp.NewConn(ctx, c.wire, options); err != nil {
-		_ = transport.Close() // the reason is err
+		_ = c.wire.Close() // the reason is err
 		return failure("open", err)
 	}
-	return nil
-}
-
-// transport makes the byte stream: TLS over TCP, to the gateway if there is one.
-func (c *Client) transport(ctx context.Context) (net.Conn, error) {
-	if c.o.Dial != nil {
-		conn, err := c.o.Dial(ctx, transport.Endpoint{Host: c.at.host, Port: c.at.port, Name: c.at.tls})
-		if err != nil {
-			return nil, failure("dial", err)
-		}
-		return conn, nil
-	}
-	addr := net.JoinHostPort(c.at.host, strconv.Itoa(cmp.Or(c.at.port, defaultPort)))
-	dialer := &net.Dialer{
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 25 * time.Second, Interval: 10 * time.Second, Count: 3},
-		Control:         giveUpAfter(30 * time.Second),
-	}
-	raw, err := dialer.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return nil, failure("dial", err)
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.o.TLS != nil {
-		config = c.o.TLS.Clone()
-		config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
-	}
-	config.ServerName = c.at.tls
-	conn := tls.Client(raw, config)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = raw.Close() // the handshake's error is the one to report
-		return nil, failure("tls", err)
-	}
-	return conn, nil
-}
-
-// attach makes the links. Settle modes stay unset, for the library then takes the hub's, and fails when it asked for others.
-func (c *Client) attach(ctx context.Context, telemetry, command string) (err error) {
-	if c.session, err = c.conn.NewSession(ctx, nil); err != nil {
-		return failure("begin", err)
-	}
-	properties := map[string]any{"com.microsoft:api-version": apiVersion}
-	if c.o.UserAgent != "" {
-		properties["com.microsoft:client-version"] = c.o.UserAgent
-	}
-	c.sender, err = c.session.NewSender(ctx, c.at.telemetry, &amqp.SenderOptions{Name: telemetry, Properties: properties})
-	if err != nil {
-		return failure("attach telemetry", err)
-	}
-	c.free(c.sender)
-	if c.o.TelemetryOnly {
-		return nil
-	}
-	c.receiver, err = c.session.NewReceiver(ctx, c.at.command, &amqp.ReceiverOptions{
-		Name: command, Properties: properties, Credit: int32(min(c.o.Credit, 50)),
-	})
-	if err != nil {
-		return failure("attach command", err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Host = c.at.String()
+	if way, ok := conn.(transport.Conn); ok {
+		way.Proven()
+		c.status.Via = way.Via()
 	}
 	return nil
 }

@@ -77,22 +77,33 @@ func (s *Status) Online() bool {
 	return true
 }
 
-// health changes what is known of a part. Since follows the phase by itself.
+// health changes what is known of a part. Since and Losses follow the phase by themselves.
 func (c *Client) health(p Part, f func(*Health)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.healthLocked(p, f)
+}
+
+func (c *Client) healthLocked(p Part, f func(*Health)) {
 	h := &c.status.Parts[p]
 	before := h.Phase
 	f(h)
-	if h.Phase != before {
-		h.Since = time.Now()
-		if before == Proven {
-			h.Losses++
-		}
+	if h.Phase == before {
+		return
+	}
+	h.Since = time.Now()
+	if h.Phase == Down && before != "" {
+		h.Losses++
 	}
 }
 
 // proven takes note of a proof; the next one must come by deadline, zero for whenever.
 func (c *Client) proven(p Part, deadline time.Time) {
-	c.health(p, func(h *Health) { h.Phase, h.Proof, h.Deadline, h.Next = Proven, time.Now(), deadline, time.Time{} })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.provenLocked(p, deadline)
+}
+
+func (c *Client) provenLocked(p Part, deadline time.Time) {
+	c.healthLocked(p, func(h *Health) { h.Phase, h.Proof, h.Deadline, h.Next = Proven, time.Now(), deadline, time.Time{} })
 }

@@ -42,23 +42,21 @@ func (w *wire) inbound(frame []byte) ([]byte, error) {
 	}
 	switch code {
 	case codeAttach:
-		if handle, ok := uintField(fields, 1); ok {
-			s.links[handle] = textField(fields, 0)
-		}
+		s.attached(fields)
 	case codeFlow:
-		return s.flow(frame, fields), nil
+		return w.flow(s, frame, fields), nil
 	case codeTransfer:
-		return frame, s.transfer(fields, payload)
+		return frame, w.transfer(s, fields, payload)
 	case codeDisposition:
-		return frame, s.disposition(fields)
+		return s.disposition(frame, fields)
 	case codeDetach:
 		handle, _ := uintField(fields, 0)
-		w.to.lost(s.links[handle], remoteError(field(fields, 2)))
-		delete(s.links, handle)
-		delete(s.partial, handle)
+		l := s.incoming[handle]
+		delete(s.incoming, handle)
+		w.end(s, l, remoteError(field(fields, 2)))
 		return closing(frame, fields), nil
 	case codeEnd:
-		w.to.lost("", remoteError(field(fields, 0)))
+		w.over(s, remoteError(field(fields, 0)))
 		delete(w.remote, channel)
 	}
 	return frame, nil
@@ -84,70 +82,111 @@ func (w *wire) begun(channel uint16, fields [][]byte) error {
 	if s == nil {
 		return fmt.Errorf("begin for channel %d, which is not in use", ours)
 	}
-	s.window, _ = uintField(fields, 2)
+	s.nextIncoming, _ = uintField(fields, 1)
+	window, _ := uintField(fields, 2)
+	s.taken = s.nextOutgoing + window
 	w.remote[channel] = s
 	return nil
+}
+
+// attached takes note of the peer's handle for a link of ours.
+func (s *session) attached(fields [][]byte) {
+	handle, ok := uintField(fields, 1)
+	if !ok {
+		return
+	}
+	name := textField(fields, 0)
+	for _, l := range s.outgoing {
+		if l.name == name && !l.gone {
+			s.incoming[handle] = l
+			if !l.sender {
+				l.count, _ = uintField(fields, 9) // initial-delivery-count
+			}
+		}
+	}
 }
 
 // flow puts in the next-incoming-id where it is missing (it is mandatory once the session is begun, AMQP 1.0 part 2 §2.7.4), namely the number of
 // transfers written: a constant would close the library's window for good after as many transfers. A flow that names a link without its credit is
 // made one of the session alone. Credit and window go to the gate.
-func (s *session) flow(frame []byte, fields [][]byte) []byte {
+func (w *wire) flow(s *session, frame []byte, fields [][]byte) []byte {
 	mended := false
 	next, ok := uintField(fields, 0)
 	if !ok {
-		next, mended = s.transfers, true
+		next, mended = s.nextOutgoing, true
 		if len(fields) == 0 {
 			return frame // not even the windows: the library refuses it
 		}
 		fields[0] = encodeUint(next)
 	}
+	if id, ok := uintField(fields, 2); ok {
+		s.nextIncoming = id
+	}
+	window, _ := uintField(fields, 1)
 	credit, hasCredit := uintField(fields, 6)
-	if field(fields, 4) != nil && !hasCredit {
-		fields[4], mended = []byte{0x40}, true
-	}
-	if s.gate != nil {
-		window, _ := uintField(fields, 1)
-		count, _ := uintField(fields, 5)
-		handle, named := uintField(fields, 4)
-		s.gate.change(func() {
-			s.gate.window = next + window
-			if named && hasCredit && s.gate == s.gateOf(handle) {
-				s.gate.credit = count + credit
+	if handle, named := uintField(fields, 4); named {
+		l := s.incoming[handle]
+		if l != nil {
+			w.heard(l)
+			count, _ := uintField(fields, 5)
+			if l.sender && hasCredit {
+				l.limit = count + credit
 			}
-		})
+		}
+		if !hasCredit && (l == nil || l.sender) {
+			fields[4], mended = []byte{0x40}, true
+		}
 	}
+	s.taken = next + window
+	s.opened()
 	if !mended {
 		return frame
 	}
 	return rebuild(frame, fields)
 }
 
-// gateOf returns the gate if the handle is that of the telemetry link.
-func (s *session) gateOf(handle uint32) *gate {
-	if s.links[handle] != s.telemetry {
-		return nil
+// opened passes the window, in transfer frames in all, and the credit on to the gate.
+func (s *session) opened() {
+	for _, l := range s.outgoing {
+		if l.gate != nil && !l.gone {
+			l.gate.open(s.taken, l.limit)
+		}
 	}
-	return s.gate
+}
+
+func (w *wire) heard(l *end) {
+	if w.to.heard != nil && !l.gone {
+		w.to.heard(l.name)
+	}
 }
 
 // transfer keeps the parts of a message until it is whole and then checks its sections, because the library decodes them unguarded.
-func (s *session) transfer(fields [][]byte, payload []byte) error {
+func (w *wire) transfer(s *session, fields [][]byte, payload []byte) error {
+	s.nextIncoming++
+	if id, first := uintField(fields, 1); first {
+		s.nextReceived = id + 1
+	}
 	handle, _ := uintField(fields, 0)
+	l := s.incoming[handle]
+	if l == nil {
+		return nil // the library refuses it
+	}
+	w.heard(l)
 	if boolField(fields, 9) { // aborted
-		delete(s.partial, handle)
+		l.partial = nil
 		return nil
 	}
-	if len(s.partial[handle])+len(payload) > maxInbound {
+	if len(l.partial)+len(payload) > maxInbound {
 		return fmt.Errorf("message from the hub exceeds %d bytes", maxInbound)
 	}
 	if boolField(fields, 5) { // more
-		s.partial[handle] = append(s.partial[handle], payload...)
+		l.partial = append(l.partial, payload...)
 		return nil
 	}
-	if part := s.partial[handle]; part != nil {
-		payload = append(part, payload...)
-		delete(s.partial, handle)
+	l.count++
+	if l.partial != nil {
+		payload = append(l.partial, payload...)
+		l.partial = nil
 	}
 	for len(payload) > 0 {
 		if payload[0] != 0 {
@@ -161,24 +200,41 @@ func (s *session) transfer(fields [][]byte, payload []byte) error {
 	return nil
 }
 
-// disposition refuses one of so many deliveries that the library would count for ever, and tells the gate the outcome of telemetry.
-func (s *session) disposition(fields [][]byte) error {
+// disposition refuses one of so many deliveries that the library would count for ever, leaves out deliveries of links that are gone, which would end the
+// library's session, and tells the gate the outcome of telemetry. No frame is left when all of them are gone.
+func (s *session) disposition(frame []byte, fields [][]byte) ([]byte, error) {
 	first, _ := uintField(fields, 1)
 	last, ok := uintField(fields, 2)
 	if !ok {
 		last = first
 	}
 	if last >= first && (last == math.MaxUint32 || last-first > maxRange) {
-		return fmt.Errorf("disposition of deliveries %d to %d", first, last)
+		return nil, fmt.Errorf("disposition of deliveries %d to %d", first, last)
 	}
-	if role := boolField(fields, 0); s.gate == nil || !role || last < first {
-		return nil // role true is the receiver's: what became of messages of ours
+	ours := boolField(fields, 0) // role true is the receiver's: what became of messages of ours
+	if o, final := outcomeOf(field(fields, 4)); ours && last >= first && (final || boolField(fields, 3)) {
+		s.settled(first, last, o)
 	}
-	o, final := outcomeOf(field(fields, 4))
-	if final || boolField(fields, 3) {
-		s.gate.outcome(first, last, o)
+	dead := s.deadReceived
+	if ours {
+		dead = s.deadSent
 	}
-	return nil
+	switch {
+	case dead.covers(last):
+		return nil, nil
+	case dead.covers(first):
+		fields[1] = encodeUint(dead.id + 1)
+		return rebuild(frame, fields), nil
+	}
+	return frame, nil
+}
+
+func (s *session) settled(first, last uint32, o Outcome) {
+	for _, l := range s.outgoing {
+		if l.gate != nil && !l.gone {
+			l.gate.outcome(first, last, o)
+		}
+	}
 }
 
 // closing makes a detach a closing one: the library waits for ever after the other kind, and to us a suspended link is a lost one.

@@ -11,8 +11,8 @@ type Receipt struct {
 	done    chan struct{} // closed when outcome is set
 	outcome Outcome
 
-	client   *Client
-	deadline time.Time
+	client  *Client
+	written time.Time // handed to the library
 }
 
 // settledReceipt is the receipt of a message that never had to be sent.
@@ -22,26 +22,21 @@ func settledReceipt(o Outcome) *Receipt {
 	return r
 }
 
-// Wait waits for the hub's word on the message. When the connection ends first, or no word comes within Options.SettleTimeout (which ends the connection),
-// the outcome is Unknown and the message has to be sent again. When ctx ends first the outcome is Unknown too, its Err wraps the cause, and Wait may be
-// called again. It may be called from several goroutines.
+// Wait waits for the hub's word on the message. When the link or the connection is lost first, or no word comes within Options.SettleTimeout (which ends the
+// link), the outcome is Unknown and the message has to be sent again. When ctx ends first the outcome is Unknown too, its Err wraps the cause, and Wait may
+// be called again. It may be called from several goroutines.
 func (r *Receipt) Wait(ctx context.Context) Outcome {
 	select {
 	case <-r.done:
 		return r.outcome
 	default:
 	}
-	timer := time.NewTimer(time.Until(r.deadline))
-	defer timer.Stop()
 	var err *Error
 	select {
 	case <-r.done:
 		return r.outcome
 	case <-ctx.Done():
 		err = &Error{Op: "wait", Class: ClassNetwork, Err: context.Cause(ctx)}
-	case <-timer.C:
-		r.client.fail(&Error{Op: "send", Class: ClassNetwork, Err: errors.New("the hub did not settle a message in time")})
-		err = r.client.cause("send") // it may have ended before
 	case <-r.client.Done():
 		err = r.client.cause("send")
 	}
@@ -53,8 +48,19 @@ func (r *Receipt) Wait(ctx context.Context) Outcome {
 	}
 }
 
-// Done is closed when the outcome is known, from when on Wait does not block. It is not closed when the connection is lost.
+// Done is closed when the outcome is known, from when on Wait does not block. It is not closed when the connection is lost, but when its link is.
 func (r *Receipt) Done() <-chan struct{} { return r.done }
+
+// settle makes an outcome known, once.
+func (r *Receipt) settle(o Outcome) {
+	r.outcome = o
+	close(r.done)
+}
+
+// lostInFlight is the outcome of what the hub has not settled when its link is lost.
+func lostInFlight() Outcome {
+	return Outcome{Err: &Error{Op: "send", Class: ClassNetwork, Err: errors.New("link lost before the hub settled the message")}}
+}
 
 // outcomeOf decodes a delivery state (AMQP 1.0 part 3 §3.4); final is false for one that is not an outcome.
 func outcomeOf(b []byte) (o Outcome, final bool) {

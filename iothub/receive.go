@@ -1,12 +1,12 @@
 package iothub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	amqp "github.com/Azure/go-amqp"
 )
@@ -21,7 +21,7 @@ const (
 // Receive returns the next command, which must be settled. Messages that cannot be commands (larger than 64 KiB, or with a body that is neither bytes nor text)
 // are rejected on the spot. It waits until ctx ends or the client does; with TelemetryOnly there is nothing else to wait for.
 func (c *Client) Receive(ctx context.Context) (*Delivery, error) {
-	if c.receiver == nil {
+	if c.o.TelemetryOnly {
 		select {
 		case <-ctx.Done():
 			return nil, c.receiveError(ctx, ctx.Err())
@@ -30,17 +30,25 @@ func (c *Client) Receive(ctx context.Context) (*Delivery, error) {
 		}
 	}
 	for {
-		m, err := c.receiver.Receive(ctx, nil)
-		if err != nil {
-			return nil, c.receiveError(ctx, err)
+		now, change := c.present(c.command)
+		if now.receiver == nil {
+			if err := c.await(ctx, change); err != nil {
+				return nil, err
+			}
+			continue
 		}
-		c.mu.Lock()
-		c.status.Parts[Command].Proof = time.Now()
-		c.mu.Unlock()
+		m, err := receive(ctx, now.receiver, change)
+		if err != nil {
+			if ctx.Err() != nil || c.ctx.Err() != nil {
+				return nil, c.receiveError(ctx, err)
+			}
+			c.linkFailed(now, failure("command link", err))
+			continue
+		}
 		d, err := delivery(m)
 		if err != nil {
 			c.o.Logger.Warn("command rejected", "error", err)
-			if err := c.settle(ctx, m, Reject, err.Error()); err != nil {
+			if err := c.settle(ctx, now, m, Reject, err.Error()); err != nil && c.ctx.Err() != nil {
 				return nil, err
 			}
 			continue
@@ -50,18 +58,48 @@ func (c *Client) Receive(ctx context.Context) (*Delivery, error) {
 			if settled.Swap(true) {
 				return nil
 			}
-			return c.settle(ctx, m, s, reason)
+			return c.settle(ctx, now, m, s, reason)
 		}
 		return d, nil
 	}
 }
 
+// receive is the library's, which goes on waiting on a link that was given up while the peer does not confirm it.
+func receive(ctx context.Context, r *amqp.Receiver, lost <-chan struct{}) (*amqp.Message, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-lost:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	m, err := r.Receive(ctx, nil)
+	cancel()
+	<-watched
+	return m, err
+}
+
 func (c *Client) receiveError(ctx context.Context, err error) error {
-	if ctx.Err() != nil && c.ctx.Err() == nil {
-		return &Error{Op: "receive", Class: ClassNetwork, Err: context.Cause(ctx)}
+	if c.ctx.Err() == nil {
+		return &Error{Op: "receive", Class: ClassNetwork, Err: cmp.Or(context.Cause(ctx), err)}
 	}
-	c.fail(failure("receive", err))
 	return c.cause("receive")
+}
+
+// await waits for a link.
+func (c *Client) await(ctx context.Context, change <-chan struct{}) error {
+	select {
+	case <-change:
+		return nil
+	case <-ctx.Done():
+		return c.receiveError(ctx, ctx.Err())
+	case <-c.Done():
+		return c.cause("receive")
+	}
 }
 
 // Settle answers a delivery. The reason goes with Reject. An error means that the hub may not have heard it and may deliver the command again; when the
@@ -74,15 +112,15 @@ func (c *Client) Settle(ctx context.Context, d *Delivery, s Settlement, reason s
 }
 
 // settle sends one disposition of its own, so that outcomes in a burst cannot be merged. The library takes the context's deadline for
-// the socket's, and in receiver-settle-mode second it loses a credit when the context ends first; so it gets one of our own, and when that ends the connection does.
-func (c *Client) settle(ctx context.Context, m *amqp.Message, s Settlement, reason string) error {
+// the socket's, and in receiver-settle-mode second it loses a credit when the context ends first; so it gets one of our own, and when that ends the link does.
+func (c *Client) settle(ctx context.Context, on link, m *amqp.Message, s Settlement, reason string) error {
 	result := make(chan error, 1)
 	go func() { //nolint:contextcheck // see above
 		own, cancel := context.WithTimeout(c.ctx, c.o.SettleTimeout)
 		defer cancel()
-		err := c.dispose(own, m, s, reason)
+		err := dispose(own, on.receiver, m, s, reason)
 		if errors.Is(err, context.DeadlineExceeded) && c.ctx.Err() == nil {
-			c.fail(&Error{Op: "settle", Class: ClassNetwork, Err: errors.New("the hub did not confirm a settlement in time")})
+			c.linkFailed(on, &Error{Op: "settle", Class: ClassNetwork, Err: errors.New("the hub did not confirm a settlement in time")})
 		}
 		result <- err
 	}()
@@ -94,14 +132,14 @@ func (c *Client) settle(ctx context.Context, m *amqp.Message, s Settlement, reas
 	}
 }
 
-func (c *Client) dispose(ctx context.Context, m *amqp.Message, s Settlement, reason string) error {
+func dispose(ctx context.Context, r *amqp.Receiver, m *amqp.Message, s Settlement, reason string) error {
 	switch s {
 	case Accept:
-		return c.receiver.AcceptMessage(ctx, m)
+		return r.AcceptMessage(ctx, m)
 	case Reject:
-		return c.receiver.RejectMessage(ctx, m, &amqp.Error{Condition: rejectedByDevice, Description: clip(reason)})
+		return r.RejectMessage(ctx, m, &amqp.Error{Condition: rejectedByDevice, Description: clip(reason)})
 	case Release:
-		return c.receiver.ReleaseMessage(ctx, m)
+		return r.ReleaseMessage(ctx, m)
 	}
 	return &Error{Op: "settle", Class: ClassProtocol, Err: fmt.Errorf("settlement %d is unknown", s)}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Send hands one message to the wire and returns at once with the receipt for its outcome; messages go out in the order of the calls, as many as the hub
-// gives credit for. It waits for credit until ctx ends or the client does; after an error the message was not sent. A message that the hub could never take is not
+// gives credit for. It waits for credit, and for a link where that was lost, until ctx ends or the client does; after an error the message was not sent. A message that the hub could never take is not
 // sent either: its receipt says Rejected, with ClassMessage. When the connection ends while the message is being written, the receipt says Unknown.
 func (c *Client) Send(ctx context.Context, m *Message) (*Receipt, error) {
 	if fault := m.check(); fault != nil {
@@ -29,31 +29,43 @@ func (c *Client) transmit(ctx context.Context, m *amqp.Message) (*Receipt, error
 	}
 	defer func() { <-c.turn }()
 	r := &Receipt{done: make(chan struct{}), client: c}
-	if err := c.gate.enter(ctx, c.Done(), r); err != nil {
-		if c.ctx.Err() != nil {
-			return nil, c.cause("send")
+	for {
+		if err := c.gate.enter(ctx, c.Done(), r); err != nil {
+			if c.ctx.Err() != nil {
+				return nil, c.cause("send")
+			}
+			return nil, failure("send", err)
 		}
-		return nil, failure("send", err)
+		wrote, err := c.write(m, r)
+		switch {
+		case err == nil, wrote: // with an error the outcome may have come all the same
+			return r, nil
+		case c.ctx.Err() != nil:
+			return nil, c.cause("send")
+		case !linkEnded(err): // too large for the link, or not to be encoded
+			return settledReceipt(Outcome{State: Rejected, Err: &Error{Op: "send", Class: ClassMessage, Err: err}}), nil
+		}
 	}
-	now := time.Now()
-	r.deadline = now.Add(c.o.SettleTimeout)
-	c.writing.Store(int64(now.Sub(c.born)))
+}
+
+// write hands a message that the gate has let through to the library; wrote says whether any of it went out.
+func (c *Client) write(m *amqp.Message, r *Receipt) (wrote bool, err error) {
+	now, change := c.present(c.telemetry)
+	if now.sender == nil { // lost since the gate opened, or so new that the library has not returned it
+		c.gate.leave()
+		_ = c.await(c.ctx, change) // the end of the client is seen by the caller
+		return false, &amqp.LinkError{}
+	}
+	r.written = time.Now()
+	c.writing.Store(int64(r.written.Sub(c.born)))
 	// Not the caller's context: one that ends in mid transfer would leave half a message on the link.
-	_, err := c.sender.SendWithReceipt(c.ctx, m, nil) //nolint:contextcheck // see above
+	_, err = now.sender.SendWithReceipt(c.ctx, m, nil)
 	c.writing.Store(0)
-	wrote := c.gate.leave()
-	if err == nil {
-		return r, nil
+	wrote = c.gate.leave()
+	if err != nil && linkEnded(err) {
+		c.linkFailed(now, failure("telemetry link", err))
 	}
-	if !wrote && c.ctx.Err() == nil && !linkEnded(err) {
-		// Too large for the link, or not to be encoded.
-		return settledReceipt(Outcome{State: Rejected, Err: &Error{Op: "send", Class: ClassMessage, Err: err}}), nil
-	}
-	c.fail(failure("send", err))
-	if wrote {
-		return r, nil // the outcome may have come already
-	}
-	return nil, c.cause("send")
+	return wrote, err
 }
 
 func linkEnded(err error) bool {

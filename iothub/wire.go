@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	amqp "github.com/Azure/go-amqp"
 )
@@ -18,7 +19,8 @@ const maxFrame = 65536
 // wire stands between the transport and the AMQP library, which trusts its peer: a FLOW without link-credit or a compound map key ends the process, a
 // FLOW without next-incoming-id (which some gateways of the real hub send) ends the session, a detach goes unnoticed until the link is used next.
 // wire reads each frame before the library does, mends or refuses what the library could not bear, and tells the client what happens to its links.
-// Read is for one goroutine, Write for another, as net.Conn has it in the library's use.
+// It also writes what the library has no call for: a FLOW that asks for an answer, an empty frame.
+// Read is for one goroutine, Write for others, as net.Conn has it in the library's use.
 type wire struct {
 	net.Conn
 	to     *watch
@@ -28,30 +30,25 @@ type wire struct {
 
 	raw   []byte // read and not yet framed
 	ready []byte // one whole frame, or the rest of it, on its way to the library
+	out   *outlet
+
+	read, wrote atomic.Uint64 // bytes
+	lastRead    atomic.Int64  // when a frame came last, in ns after born
+	born        time.Time
 
 	mu       sync.Mutex          // what both directions know:
 	sessions map[uint16]*session // by our channel
 	remote   map[uint16]*session // by the peer's
 }
 
-// session is what wire knows of one session.
-type session struct {
-	gate      *gate             // of the session that carries telemetry
-	telemetry string            // the name of its link
-	transfers uint32            // transfer frames we wrote
-	window    uint32            // of the peer's BEGIN
-	links     map[uint32]string // names by the peer's handle
-	outgoing  map[uint32]string // names by our handle
-	partial   map[uint32][]byte // messages of several frames, by the peer's handle
-}
-
 // watch is what wire tells: each call comes from the goroutine that reads or writes and must not block.
 type watch struct {
+	// gate belongs to the link whose name begins with "telemetry-"; nil where there is none.
 	gate *gate
-	// telemetry is the name of the link that gate belongs to.
-	telemetry string
-	// lost is called when a link ("" for a whole session) ends, from either side.
-	lost func(link string, cause *amqp.Error)
+	// lost is called when a link ends, from either side and once; session says that its session does.
+	lost func(link string, session bool, cause *amqp.Error)
+	// heard is called with the name of a link that the peer says something on; nil: nobody listens.
+	heard func(link string)
 	// broken is called when the peer breaks the protocol; the connection then fails.
 	broken func(error)
 }
@@ -59,11 +56,27 @@ type watch struct {
 // Mend returns conn for use by the AMQP library in another client of IoT Hub: frames from the hub that would end the library's session or the whole
 // process are mended or refused on the way.
 func Mend(conn net.Conn) net.Conn {
-	return newWire(conn, &watch{lost: func(string, *amqp.Error) {}, broken: func(error) {}})
+	return newWire(conn, &watch{lost: func(string, bool, *amqp.Error) {}, broken: func(error) {}})
 }
 
+// newWire starts a goroutine that ends with Close, or when the transport fails.
 func newWire(conn net.Conn, to *watch) *wire {
-	return &wire{Conn: conn, to: to, sessions: map[uint16]*session{}, remote: map[uint16]*session{}}
+	w := &wire{Conn: conn, to: to, born: time.Now(), sessions: map[uint16]*session{}, remote: map[uint16]*session{}}
+	w.out = newOutlet(conn, w.written)
+	go w.out.run()
+	return w
+}
+
+// silence returns for how long the peer has said nothing.
+func (w *wire) silence() time.Duration {
+	return time.Since(w.born) - time.Duration(w.lastRead.Load())
+}
+
+func (w *wire) written(n int, err error) {
+	w.wrote.Add(uint64(n)) //nolint:gosec // never negative
+	if err != nil {
+		w.failed.Store(true)
+	}
 }
 
 // Read returns bytes of one frame at a time, so that the library never meets a frame's head without its body, whatever the transport does.
@@ -74,13 +87,14 @@ func (w *wire) Read(p []byte) (int, error) {
 			w.to.broken(err)
 			return 0, err
 		}
-		if unit != nil {
-			w.ready, w.raw = unit, rest
-			break
+		if len(rest) == len(w.raw) { // nothing whole
+			if err := w.fill(); err != nil {
+				return 0, err
+			}
+			continue
 		}
-		if err := w.fill(); err != nil {
-			return 0, err
-		}
+		w.ready, w.raw = unit, rest
+		w.lastRead.Store(int64(time.Since(w.born)))
 	}
 	n := copy(p, w.ready)
 	w.ready = w.ready[n:]
@@ -90,6 +104,7 @@ func (w *wire) Read(p []byte) (int, error) {
 func (w *wire) fill() error {
 	var chunk [4096]byte
 	n, err := w.Conn.Read(chunk[:])
+	w.read.Add(uint64(n)) //nolint:gosec // never negative
 	w.raw = append(w.raw, chunk[:n]...)
 	if n > 0 {
 		return nil // an error will come again
@@ -101,10 +116,10 @@ func (w *wire) fill() error {
 	return err
 }
 
-// cut takes the next protocol header or frame, mended, off what was read; unit is nil while it is not all there.
+// cut takes the next protocol header or frame, mended, off what was read; unit is nil when it is not for the library. The rest is all while it is not all there.
 func (w *wire) cut() (unit, rest []byte, err error) {
 	if len(w.raw) < 8 {
-		return nil, nil, nil
+		return nil, w.raw, nil
 	}
 	if string(w.raw[:4]) == "AMQP" {
 		w.saslAsked.Store(w.raw[4] == saslProtocol)
@@ -119,7 +134,7 @@ func (w *wire) cut() (unit, rest []byte, err error) {
 	case w.raw[4] != 2:
 		return nil, nil, fmt.Errorf("frame with data offset %d", w.raw[4])
 	case len(w.raw) < int(size):
-		return nil, nil, nil
+		return nil, w.raw, nil
 	}
 	unit, rest = w.raw[:size], w.raw[size:]
 	if size > 8 {
@@ -128,23 +143,32 @@ func (w *wire) cut() (unit, rest []byte, err error) {
 	return unit, rest, err
 }
 
-// Write passes on what the library writes, which is whole frames, and takes note of them.
+// Write takes note of what the library writes, which is whole frames, and has it written as soon as the transport is free.
 func (w *wire) Write(p []byte) (int, error) {
-	for b := p; len(b) >= 8 && string(b[:4]) != "AMQP"; {
-		size := binary.BigEndian.Uint32(b)
-		if size < 8 || uint64(size) > uint64(len(b)) {
-			break
+	return len(p), w.out.put(p, func() {
+		for b := p; len(b) >= 8 && string(b[:4]) != "AMQP"; {
+			size := binary.BigEndian.Uint32(b)
+			if size < 8 || uint64(size) > uint64(len(b)) {
+				break
+			}
+			if size > 8 && b[5] == 0 {
+				w.outbound(b[:size])
+			}
+			b = b[size:]
 		}
-		if size > 8 && b[5] == 0 {
-			w.outbound(b[:size])
-		}
-		b = b[size:]
-	}
-	n, err := w.Conn.Write(p)
-	if err != nil {
-		w.failed.Store(true)
-	}
-	return n, err
+	})
+}
+
+// SetWriteDeadline does nothing: the outlet has a deadline of its own for each write.
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+
+// SetDeadline is SetReadDeadline.
+func (w *wire) SetDeadline(t time.Time) error { return w.Conn.SetReadDeadline(t) }
+
+// Close writes what is left, for a second at most, and closes the transport.
+func (w *wire) Close() error {
+	w.out.close(time.Second)
+	return w.Conn.Close()
 }
 
 // saslProtocol is the protocol id of a SASL layer in a protocol header (AMQP 1.0 part 5 §5.3.2).
@@ -175,46 +199,6 @@ func performative(frame []byte) (code byte, fields [][]byte, payload []byte, err
 		return 0, nil, nil, fmt.Errorf("performative %#02x: %w", body[2], err)
 	}
 	return body[2], fields, payload, nil
-}
-
-// outbound takes note of a frame that is about to be written.
-func (w *wire) outbound(frame []byte) {
-	code, fields, _, err := performative(frame)
-	if err != nil {
-		return // the library's own; the peer will say what is wrong with it
-	}
-	channel := binary.BigEndian.Uint16(frame[6:])
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	s := w.sessions[channel]
-	if code == codeBegin {
-		w.sessions[channel] = &session{links: map[uint32]string{}, outgoing: map[uint32]string{}, partial: map[uint32][]byte{}}
-		return
-	}
-	if s == nil {
-		return
-	}
-	handle, _ := uintField(fields, 0)
-	switch code {
-	case codeAttach:
-		handle, _ = uintField(fields, 1)
-		name := textField(fields, 0)
-		s.outgoing[handle] = name
-		if w.to.gate != nil && name == w.to.telemetry {
-			s.gate, s.telemetry = w.to.gate, name
-			s.gate.change(func() { s.gate.window = s.window; s.gate.frames = s.transfers })
-		}
-	case codeTransfer:
-		s.transfers++
-		if s.gate != nil && s.outgoing[handle] == s.telemetry {
-			id, first := uintField(fields, 1)
-			s.gate.written(s.transfers, id, first)
-		}
-	case codeDetach:
-		w.to.lost(s.outgoing[handle], remoteError(field(fields, 2)))
-	case codeEnd:
-		w.to.lost("", remoteError(field(fields, 0)))
-	}
 }
 
 // remoteError decodes the error of a DETACH or an END, nil where there is none.

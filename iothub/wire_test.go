@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	amqp "github.com/Azure/go-amqp"
 )
@@ -34,11 +35,13 @@ type stream struct {
 	io.Reader
 }
 
-func (s stream) Read(p []byte) (int, error)  { return s.Reader.Read(p) }
-func (s stream) Write(p []byte) (int, error) { return len(p), nil }
+func (s stream) Read(p []byte) (int, error)     { return s.Reader.Read(p) }
+func (s stream) Write(p []byte) (int, error)    { return len(p), nil }
+func (stream) SetWriteDeadline(time.Time) error { return nil }
+func (stream) Close() error                     { return nil }
 
 func quiet() *watch {
-	return &watch{gate: newGate(func() {}), telemetry: "telemetry-1", lost: func(string, *amqp.Error) {}, broken: func(error) {}}
+	return &watch{gate: newGate(func() {}), lost: func(string, bool, *amqp.Error) {}, broken: func(error) {}}
 }
 
 const (
@@ -64,6 +67,7 @@ func framed(body string) string {
 func begun(tb testing.TB, in io.Reader, to *watch) *wire {
 	tb.Helper()
 	w := newWire(stream{Reader: in}, to)
+	tb.Cleanup(func() { _ = w.Close() }) // of nothing
 	if _, err := w.Write(unhex(tb, perf("11", "40", "43", "52ff", "52ff"))); err != nil {
 		tb.Fatal(err)
 	}
@@ -241,8 +245,8 @@ func FuzzMessage(f *testing.F) {
 	f.Add(unhex(f, "005378c10402a0"+"0043"))
 	f.Add(unhex(f, "005377c10502c0030143"+"43"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		s := &session{links: map[uint32]string{}, partial: map[uint32][]byte{}}
-		if s.transfer([][]byte{{0x43}}, in) != nil {
+		w := &wire{to: quiet()}
+		if w.transfer(&session{incoming: map[uint32]*end{0: {}}}, [][]byte{{0x43}}, in) != nil {
 			return
 		}
 		var m amqp.Message
