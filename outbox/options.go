@@ -20,8 +20,8 @@ type Options struct {
 	MinFree int64
 	// Thin, when set, makes room from four fifths of the quota on, before anything is dropped. Default: nothing is thinned.
 	Thin Thinner
-	// LiveFirst hands out what was put after the last Mark before what was put earlier; in both the order is that of the puts. Alarms go
-	// first in either. Default: oldest first.
+	// LiveFirst hands out normal and bulk messages that were put after the last Mark before those of both lanes that were put earlier; in
+	// both the order is that of the puts. Alarms go first in either, oldest first. Before the first Mark, and by default: oldest first.
 	LiveFirst bool
 	// ReadOnly opens the outbox for looking only: nothing is written, no lock keeps readers out, and what would change something returns
 	// ErrReadOnly.

@@ -8,7 +8,8 @@
 // messages always, it is fsynced before Put returns nil and before Next hands it out. Close writes everything. What is fsynced outlives
 // a kill and a power cut, and Next hands it out until Ack or Reject, in every later Open too.
 //
-// First hand-outs within a lane keep the order of the puts. No two messages ever have the same id, and once a message was handed out its
+// First hand-outs within a lane keep the order of the puts; with Options.LiveFirst those of the backlog do, and those of what was put after
+// the last Mark, which go first. No two messages ever have the same id, and once a message was handed out its
 // bytes never change. A message may be handed out twice: after Release, and after a crash that came before its ack was committed (at most
 // 1 000 acks or 1 s of them).
 //
@@ -141,7 +142,8 @@ type Queue interface {
 	// promise of the package says (for Durable ones: it is fsynced). An error wrapping ErrNotDurable comes with ids: they are queued.
 	Put(ctx context.Context, ms ...Message) ([]ID, error)
 	// Next hands out up to max entries of at most maxBytes together (always one, if there is one), in drain order: lanes by
-	// priority, oldest first within one; released entries first. It never blocks; nothing to hand out is an empty slice.
+	// priority, oldest first within one; released entries first. With Options.LiveFirst normal and bulk ones put after the last Mark
+	// go before all others of these two lanes. It never blocks; nothing to hand out is an empty slice.
 	Next(max, maxBytes int) ([]Entry, error)
 	// Ack says that the hub accepted them. They are deleted, on disk at the latest after 1 000 acks or 1 s. Unknown ids are ignored.
 	Ack(ids ...ID) error
@@ -149,8 +151,8 @@ type Queue interface {
 	Release(ids ...ID)
 	// Reject moves one to the dead letters with the reason. Durable when it returns nil.
 	Reject(id ID, reason string) error
-	// Mark makes everything that waits now the backlog: with Options.LiveFirst what is put later is handed out before it, in the order of the puts. Call it when a
-	// connection begins. Without LiveFirst it does nothing.
+	// Mark makes everything that waits now the backlog: with Options.LiveFirst what is put later is handed out before it, in the order of
+	// the puts. Call it when a connection begins. Without LiveFirst it does nothing.
 	Mark()
 	// Changed returns a channel that is closed at the next Put or Release. Take it before Next, so that no wake-up is lost.
 	Changed() <-chan struct{}
