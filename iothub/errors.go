@@ -113,7 +113,7 @@ func networkHint(op string, err error) string {
 	}
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "nothing listens there, or a firewall refuses: check host and port"
+		return "nothing listens there, or a firewall refuses: check the host, and that port 5671 (443 for WebSocket) is open"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		return "there is no way there: check the cable, the address and the gateway of this machine"
 	case errors.Is(err, syscall.ENETDOWN):

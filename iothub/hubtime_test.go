@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -51,7 +53,7 @@ func TestHubDate(t *testing.T) {
 			if !tt.roots {
 				config.RootCAs = x509.NewCertPool()
 			}
-			got, err := iothub.HubDate(host, config)(t.Context())
+			got, err := iothub.HubDate(host, config, nil)(t.Context())
 			switch {
 			case tt.want == "" && (err != nil || !got.Equal(date)):
 				t.Errorf("%v, %v", got, err)
@@ -65,7 +67,7 @@ func TestHubDate(t *testing.T) {
 func TestHubDateOfAnotherName(t *testing.T) {
 	now := time.Now()
 	host, config := clockServer(t, now.Add(-time.Hour), now.Add(time.Hour), now.UTC().Format(http.TimeFormat))
-	_, err := iothub.HubDate(strings.Replace(host, "localhost", "127.0.0.1", 1), config)(t.Context())
+	_, err := iothub.HubDate(strings.Replace(host, "localhost", "127.0.0.1", 1), config, nil)(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "127.0.0.1") {
 		t.Errorf("error %v", err)
 	}
@@ -74,7 +76,36 @@ func TestHubDateOfAnotherName(t *testing.T) {
 func TestHubDateWithoutTime(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if at, err := iothub.HubDate("localhost", nil)(ctx); err == nil {
-		t.Errorf("%v", at)
+	for _, host := range []string{"localhost", "localhost:x"} {
+		if at, err := iothub.HubDate(host, nil, nil)(ctx); err == nil {
+			t.Errorf("%s: %v", host, at)
+		}
+	}
+}
+
+// Where there is a proxy it is asked for the host and port of the hub.
+func TestHubDateThroughAProxy(t *testing.T) {
+	var mu sync.Mutex
+	var asked []string
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, r.Method+" "+r.Host)
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	t.Cleanup(proxy.Close)
+	find := func(host string, port int) (*url.URL, error) {
+		if host != "hub.example" || port != 443 {
+			t.Errorf("proxy for %s:%d", host, port)
+		}
+		return url.Parse(proxy.URL)
+	}
+	if at, err := iothub.HubDate("hub.example", nil, find)(t.Context()); err == nil || !strings.Contains(err.Error(), "Forbidden") {
+		t.Errorf("%v, %v", at, err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(asked) != 1 || asked[0] != "CONNECT hub.example:443" {
+		t.Errorf("the proxy was asked %q", asked)
 	}
 }

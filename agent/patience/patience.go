@@ -11,6 +11,7 @@
 //	server with code 400029      0 s     1 s, once     -        an upgrade: the hub wants it at once, and refuses haste after that (400030)
 //	redirect                     0 s     0 s, once     -        followed at once, then as protocol
 //	protocol, message, unknown   2 s     4 s           1 min    retrying seldom helps, waiting may
+//	auth: it worked              0.1 s   3 s, once     -        the token's end, or a whim of the hub's: a new connection brings a new token
 //	auth, clock                  5 s     10 s          2 min    a person mends it and wants to see it work
 //	throttled                    10 s    1 min         1 min    spread over the minute from the first refusal on: doubling would come in waves
 //	disabled                     20 s    40 s          5 min    a person enables it
@@ -68,8 +69,8 @@ type Patience struct {
 	rand   *rand.Rand
 	series map[iothub.Class]*backoff.Backoff
 	lost   backoff.Backoff
-	// upgraded and redirected say that the one wait that is shorter has been given.
-	upgraded, redirected bool
+	// upgraded, redirected and reminted say that the one wait that is shorter has been given.
+	upgraded, redirected, reminted bool
 }
 
 // New returns the patience of an agent that has not failed yet. A simulation gives it a source of its own; nil means the process's.
@@ -96,6 +97,9 @@ func (p *Patience) Next(err error, lived time.Duration, worked bool) time.Durati
 		p.redirected = true
 		return 0
 	case worked && code != codeUpgrade && (class == iothub.ClassNetwork || class == iothub.ClassServer):
+		return p.lost.Next()
+	case worked && class == iothub.ClassAuth && !p.reminted:
+		p.reminted = true
 		return p.lost.Next()
 	}
 	if p.series[class] == nil {

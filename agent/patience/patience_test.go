@@ -49,7 +49,7 @@ func TestTable(t *testing.T) {
 		{"protocol", failed(iothub.ClassProtocol), false, 2 * s, 4 * s, m},
 		{"message", failed(iothub.ClassMessage), true, 2 * s, 4 * s, m},
 		{"unknown", failed(iothub.ClassUnknown), false, 2 * s, 4 * s, m},
-		{"auth", failed(iothub.ClassAuth), true, 5 * s, 10 * s, 2 * m},
+		{"auth", failed(iothub.ClassAuth), false, 5 * s, 10 * s, 2 * m},
 		{"clock", failed(iothub.ClassClock), false, 5 * s, 10 * s, 2 * m},
 		{"throttled", failed(iothub.ClassThrottled), false, 10 * s, m, m},
 		{"disabled", failed(iothub.ClassDisabled), false, 20 * s, 40 * s, 5 * m},
@@ -97,6 +97,22 @@ func TestUpgradeIsAnsweredAtOnceAndThenNot(t *testing.T) {
 	}
 	if low, _ := drawn(1, coded(400030), 0, false); low < 500*time.Millisecond {
 		t.Errorf("400030 is answered after %v", low)
+	}
+}
+
+// A connection that worked and is then called unauthorized is made anew at once, with a new token; when that does not help, slowly.
+func TestUnauthorizedAfterItWorked(t *testing.T) {
+	for range 200 {
+		p := patience.New(nil)
+		if d := p.Next(failed(iothub.ClassAuth), 10*time.Second, true); d > 3*time.Second {
+			t.Fatalf("first wait %v", d)
+		}
+		if d := p.Next(failed(iothub.ClassAuth), 10*time.Second, true); d < 5*time.Second || d > 10*time.Second {
+			t.Fatalf("second wait %v", d)
+		}
+		if d := p.Next(failed(iothub.ClassAuth), time.Minute, true); d > 3*time.Second {
+			t.Fatalf("wait %v after a minute on the line", d)
+		}
 	}
 }
 

@@ -44,10 +44,16 @@ func dialer(f *config.File, telemetryOnly bool, log *slog.Logger) (*hubLink, err
 	if cr.Certificate != nil {
 		to.Certificate = cr.Certificate.Certificate
 	}
+	hub, _, err := net.SplitHostPort(cmp.Or(cr.Gateway, cr.Host))
+	if err != nil { // it names no port
+		hub = cmp.Or(cr.Gateway, cr.Host)
+	}
+	date := net.JoinHostPort(hub, strconv.Itoa(f.Hub.WebSocketPort))
 	d := iothub.NewDialer(&iothub.Options{
 		Host: cr.Host, Gateway: cr.Gateway, Port: cr.Port, DeviceID: cr.DeviceID, ModuleID: cr.ModuleID,
 		Auth: iothub.Auth(cr.Auth), Key: cr.Key, SecondaryKey: cr.SecondaryKey, Token: cr.Token, TokenTTL: f.Hub.TokenTTL.Duration,
-		Dial: transport.New(to).Dial, KeepAlive: f.Hub.KeepAlive.Duration,
+		HubTime: iothub.HubDate(date, cr.TLS, to.Proxy),
+		Dial:    transport.New(to).Dial, KeepAlive: f.Hub.KeepAlive.Duration,
 		TelemetryOnly: telemetryOnly, UserAgent: "iotagent/" + version.String(), Logger: log,
 	})
 	return &hubLink{dial: d.Dial, certificate: cr.Certificate}, nil
