@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"iotagent/iothub"
@@ -85,11 +86,24 @@ func appendText(b []byte, s string) []byte {
 
 // decodeEnvelope is the inverse of Encode; Body shares b's memory.
 func decodeEnvelope(b []byte) (*Envelope, error) {
+	e := &Envelope{}
+	props, err := e.decode(b, nil)
+	if err != nil {
+		return nil, err
+	}
+	if len(props) > 0 {
+		e.Properties = propertyMap(props)
+	}
+	return e, nil
+}
+
+// decode reads all but the properties, which it appends to props.
+func (e *Envelope) decode(b []byte, props []iothub.Property) ([]iothub.Property, error) {
 	if len(b) == 0 || b[0] != envelopeVersion {
 		return nil, fmt.Errorf("%w: unknown version", errEnvelope)
 	}
 	r := envelopeReader{rest: b[1:]}
-	e := &Envelope{ContentType: r.text(), ContentEncoding: r.text(), CorrelationID: r.text()}
+	e.ContentType, e.ContentEncoding, e.CorrelationID = r.text(), r.text(), r.text()
 	if millis := r.varint(); millis != 0 {
 		e.Created = time.UnixMilli(millis).UTC()
 	}
@@ -97,18 +111,14 @@ func decodeEnvelope(b []byte) (*Envelope, error) {
 	if n > maxProperties {
 		return nil, fmt.Errorf("%w: %d properties", errEnvelope, n)
 	}
-	if n > 0 {
-		e.Properties = make(map[string]string, n)
-	}
 	for range n {
-		k := r.text()
-		e.Properties[k] = r.text()
+		props = append(props, iothub.Property{Name: r.text(), Value: r.text()})
 	}
 	if r.bad {
 		return nil, fmt.Errorf("%w: cut short", errEnvelope)
 	}
 	e.Body = r.rest
-	return e, nil
+	return props, nil
 }
 
 // envelopeReader reads fields one after the other; after the first that is cut short it only returns zeros.
@@ -142,42 +152,78 @@ func (r *envelopeReader) text() string {
 		r.bad, r.rest = true, nil
 		return ""
 	}
-	s := string(r.rest[:n])
+	text := r.rest[:n]
 	r.rest = r.rest[n:]
-	return s
+	switch string(text) { // what nearly all have costs no memory
+	case contentJSON:
+		return contentJSON
+	case encodingUTF:
+		return encodingUTF
+	}
+	return string(text)
 }
 
 // message makes the telemetry message of an entry: what was put, with the outbox's id and place.
 func message(entry outbox.Entry) (*iothub.Message, error) {
-	e, err := entryEnvelope(entry)
-	if err != nil {
-		return nil, fmt.Errorf("message %s: %w", entry.ID, err)
+	m := &iothub.Message{}
+	if err := fillMessage(m, &entry, nil); err != nil {
+		return nil, err
 	}
-	props := entryProperties(entry.ID)
-	if entry.Gap == nil && entry.First > 0 && entry.First < entry.ID.Seq {
-		props[propSeqFrom] = fmt.Sprint(entry.First)
+	return m, nil
+}
+
+// fillMessage is message for a message that is there already; it appends the properties to props.
+func fillMessage(m *iothub.Message, entry *outbox.Entry, props []iothub.Property) error {
+	id, epoch, seq := idText(entry.ID)
+	props = append(props, iothub.Property{Name: propEpoch, Value: epoch}, iothub.Property{Name: propLane, Value: entry.ID.Lane.String()},
+		iothub.Property{Name: propSeq, Value: seq})
+	var e Envelope
+	if entry.Gap != nil {
+		e = *gapEnvelope(entry.Gap)
+		for _, k := range slices.Sorted(maps.Keys(e.Properties)) {
+			props = append(props, iothub.Property{Name: k, Value: e.Properties[k]})
+		}
+	} else {
+		if entry.First > 0 && entry.First < entry.ID.Seq {
+			props = append(props, iothub.Property{Name: propSeqFrom, Value: strconv.FormatUint(entry.First, 10)})
+		}
+		var err error
+		if props, err = e.decode(entry.Body, props); err != nil {
+			return fmt.Errorf("message %s: %w", id, err)
+		}
 	}
-	maps.Copy(props, e.Properties)
-	return &iothub.Message{
-		ID:              entry.ID.String(),
-		CorrelationID:   e.CorrelationID,
-		ContentType:     e.ContentType,
-		ContentEncoding: e.ContentEncoding,
-		Created:         e.Created,
-		Properties:      props,
-		Body:            e.Body,
-	}, nil
+	*m = iothub.Message{
+		ID: id, CorrelationID: e.CorrelationID, ContentType: e.ContentType, ContentEncoding: e.ContentEncoding,
+		Created: e.Created, Properties: props, Body: e.Body,
+	}
+	return nil
+}
+
+// idText is id.String, and its parts; all share memory.
+func idText(id outbox.ID) (text, epoch, seq string) {
+	const digits = "0123456789abcdef"
+	var buf [64]byte
+	b := buf[:0]
+	for shift := 60; shift >= 0; shift -= 4 {
+		b = append(b, digits[id.Epoch>>shift&0xf])
+	}
+	b = append(append(append(b, '-'), id.Lane.String()...), '-')
+	n := len(b)
+	text = string(strconv.AppendUint(b, id.Seq, 10))
+	return text, text[:len("0123456789abcdef")], text[n:]
+}
+
+func propertyMap(props []iothub.Property) map[string]string {
+	m := make(map[string]string, len(props))
+	for _, p := range props {
+		m[p.Name] = p.Value
+	}
+	return m
 }
 
 func entryProperties(id outbox.ID) map[string]string {
-	return map[string]string{propEpoch: epochText(id.Epoch), propLane: id.Lane.String(), propSeq: fmt.Sprint(id.Seq)}
-}
-
-func entryEnvelope(entry outbox.Entry) (*Envelope, error) {
-	if entry.Gap != nil {
-		return gapEnvelope(entry.Gap), nil
-	}
-	return decodeEnvelope(entry.Body)
+	_, epoch, seq := idText(id)
+	return map[string]string{propEpoch: epoch, propLane: id.Lane.String(), propSeq: seq}
 }
 
 func epochText(epoch uint64) string { return fmt.Sprintf("%016x", epoch) }

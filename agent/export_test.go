@@ -16,6 +16,8 @@ import (
 
 func DecodeEnvelope(b []byte) (*Envelope, error) { return decodeEnvelope(b) }
 
+func PropertyMap(ps []iothub.Property) map[string]string { return propertyMap(ps) }
+
 func MessageOf(e outbox.Entry) (*iothub.Message, error) { return message(e) }
 
 func ReadingJSON(r *sensors.Reading) []byte { return appendReading(nil, r) }

@@ -49,7 +49,7 @@ func show(t *testing.T, e outbox.Entry) []byte {
 	}
 	w := wire{
 		MessageID: m.ID, CorrelationID: m.CorrelationID, ContentType: m.ContentType, ContentEncoding: m.ContentEncoding,
-		Properties: m.Properties, Body: m.Body,
+		Properties: agent.PropertyMap(m.Properties), Body: m.Body,
 	}
 	if !m.Created.IsZero() {
 		w.Created = m.Created.Format("2006-01-02T15:04:05.000Z")

@@ -31,8 +31,8 @@ type parcel struct {
 // item is what is kept of an entry until it is settled.
 type item struct {
 	id outbox.ID
-	// size is what the hub counts.
-	size int
+	// size is what the hub counts, encoded what it takes in a batch.
+	size, encoded int32
 }
 
 // packing makes parcels of entries.
@@ -42,19 +42,27 @@ type packing struct {
 	bytes    int64
 	groupOf  func(outbox.ID) uint64
 
-	out   []parcel
-	open  parcel // the last one
-	items []item // of all
+	out []parcel
+	// open is the last one. Its slices are parts of those below, which hold what all parcels consist of.
+	open  parcel
+	items []item
 	all   []*iothub.Message
+	made  []iothub.Message
+	props []iothub.Property
 }
+
+// usualProperties is room for the properties of a message of readings.
+const usualProperties = 4
 
 // pack puts entries into parcels, in their order. What cannot be sent at all is given to bury.
 func (p *packing) pack(entries []outbox.Entry, bury func(id outbox.ID, why string)) []parcel {
-	p.items = make([]item, 0, len(entries))
-	p.all = make([]*iothub.Message, 0, len(entries))
+	n := len(entries)
+	p.items, p.all, p.made = make([]item, 0, n), make([]*iothub.Message, 0, n), make([]iothub.Message, n)
+	p.props = make([]iothub.Property, n*usualProperties)
 	for i := range entries {
-		m, err := message(entries[i])
-		if err != nil {
+		m := &p.made[i]
+		room := p.props[i*usualProperties : i*usualProperties : (i+1)*usualProperties]
+		if err := fillMessage(m, &entries[i], room); err != nil {
 			bury(entries[i].ID, err.Error())
 			continue
 		}
@@ -72,7 +80,7 @@ func (p *packing) add(id outbox.ID, m *iothub.Message) {
 		p.seal()
 		p.open = parcel{alarm: alarm, group: group}
 	}
-	p.items = append(p.items, item{id, m.Size()})
+	p.items = append(p.items, item{id: id, size: int32(m.Size()), encoded: int32(size)})
 	p.all = append(p.all, m)
 	n = len(p.open.items) + 1
 	p.open.items = p.items[len(p.items)-n:]
@@ -89,8 +97,6 @@ func (p *packing) seal() {
 		return
 	}
 	for i := range o.items {
-		p.out = append(p.out, parcel{
-			items: o.items[i : i+1], messages: o.messages[i : i+1], bytes: int64(o.messages[i].BatchSize()),
-		})
+		p.out = append(p.out, parcel{items: o.items[i : i+1], messages: o.messages[i : i+1], bytes: int64(o.items[i].encoded)})
 	}
 }

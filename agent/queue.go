@@ -116,7 +116,7 @@ func content(x outbox.Entry) *Content {
 		return &Content{Properties: entryProperties(x.ID), BodyBase64: x.Body, Damaged: err.Error()}
 	}
 	c := &Content{
-		CorrelationID: m.CorrelationID, ContentType: m.ContentType, ContentEncoding: m.ContentEncoding, Properties: m.Properties,
+		CorrelationID: m.CorrelationID, ContentType: m.ContentType, ContentEncoding: m.ContentEncoding, Properties: propertyMap(m.Properties),
 	}
 	if !m.Created.IsZero() {
 		c.Properties[propCreated] = m.Created.UTC().Format(timeLayout)

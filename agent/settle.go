@@ -67,7 +67,7 @@ func (s *settler) outcome(p *parcel, o iothub.Outcome, waited bool) {
 	case iothub.Accepted:
 		s.worked.Store(true)
 		for _, it := range p.items {
-			s.metered.add(it.size)
+			s.metered.add(int(it.size))
 			s.acks = append(s.acks, it.id)
 		}
 		return

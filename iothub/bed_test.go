@@ -127,7 +127,7 @@ func frame(like []byte, body ...byte) []byte {
 func message(n int) *iothub.Message {
 	return &iothub.Message{
 		ID: fmt.Sprintf("m-%d", n), ContentType: "application/json", ContentEncoding: "utf-8",
-		Properties: map[string]string{"n": fmt.Sprint(n)}, Body: fmt.Appendf(nil, `{"n":%d}`, n),
+		Properties: []iothub.Property{{"n", fmt.Sprint(n)}}, Body: fmt.Appendf(nil, `{"n":%d}`, n),
 	}
 }
 

@@ -156,8 +156,8 @@ func TestMessageThatCannotBeSent(t *testing.T) {
 			{ID: "", Body: []byte("x")},
 			{ID: strings.Repeat("x", 129)},
 			{ID: "bad\xff"},
-			{ID: "p", Properties: map[string]string{"": "x"}},
-			{ID: "p", Properties: map[string]string{"x": "\xff"}},
+			{ID: "p", Properties: []iothub.Property{{"", "x"}}},
+			{ID: "p", Properties: []iothub.Property{{"x", "\xff"}}},
 		}
 		for _, m := range bad {
 			r, err := c.Send(t.Context(), m)

@@ -30,16 +30,16 @@ const (
 	fieldContentEncoding = 7
 )
 
-// fields returns the properties section's values in their order, without the empty ones at the end.
-func (m *Message) fields() []string {
-	f := [...]string{
+// fields returns the properties section's values in their order, and how many there are without the empty ones at the end.
+func (m *Message) fields() (f [fieldContentEncoding + 1]string, n int) {
+	f = [...]string{
 		fieldMessageID: m.ID, fieldCorrelationID: m.CorrelationID, fieldContentType: m.ContentType, fieldContentEncoding: m.ContentEncoding,
 	}
-	n := len(f)
+	n = len(f)
 	for n > 0 && f[n-1] == "" {
 		n--
 	}
-	return f[:n]
+	return f, n
 }
 
 // BatchSize returns how many bytes the message takes in a batch.
@@ -48,7 +48,8 @@ func (m *Message) BatchSize() int { return sectionHead + sizeOf(m.encodedSize())
 // encodedSize returns the length of what appendTo appends.
 func (m *Message) encodedSize() int {
 	n := sectionHead + compoundHead
-	for _, s := range m.fields() {
+	fields, used := m.fields()
+	for _, s := range fields[:used] {
 		if s == "" {
 			n++
 			continue
@@ -58,9 +59,9 @@ func (m *Message) encodedSize() int {
 	if len(m.Properties) > 0 || !m.Created.IsZero() {
 		n += sectionHead + compoundHead
 	}
-	for name, value := range m.Properties {
-		if !m.overruled(name) {
-			n += sizeOf(len(name)) + sizeOf(len(value))
+	for i := range m.Properties {
+		if p := &m.Properties[i]; !m.overruled(p.Name) {
+			n += sizeOf(len(p.Name)) + sizeOf(len(p.Value))
 		}
 	}
 	if !m.Created.IsZero() {
@@ -80,8 +81,8 @@ func sizeOf(n int) int {
 // appendTo appends the encoded message.
 func (m *Message) appendTo(b []byte) []byte {
 	b, start := openCompound(b, sectionProperties, typeList32)
-	fields := m.fields()
-	for i, s := range fields {
+	fields, used := m.fields()
+	for i, s := range fields[:used] {
 		switch {
 		case s == "":
 			b = append(b, typeNull)
@@ -91,7 +92,7 @@ func (m *Message) appendTo(b []byte) []byte {
 			b = appendString(b, typeString8, s)
 		}
 	}
-	closeCompound(b, start, len(fields))
+	closeCompound(b, start, used)
 	if len(m.Properties) > 0 || !m.Created.IsZero() {
 		b = m.appendProperties(b)
 	}
@@ -103,10 +104,10 @@ func (m *Message) appendTo(b []byte) []byte {
 func (m *Message) appendProperties(b []byte) []byte {
 	b, start := openCompound(b, sectionApplication, typeMap32)
 	n := 0
-	for name, value := range m.Properties {
-		if !m.overruled(name) {
+	for i := range m.Properties {
+		if p := &m.Properties[i]; !m.overruled(p.Name) {
 			n += 2
-			b = appendString(appendString(b, typeString8, name), typeString8, value)
+			b = appendString(appendString(b, typeString8, p.Name), typeString8, p.Value)
 		}
 	}
 	if !m.Created.IsZero() {

@@ -15,8 +15,8 @@ import (
 // The bytes of a batch of two that IoT Hub's own clients send.
 func TestBatchBytes(t *testing.T) {
 	sections, fault := encodeBatch([]*Message{
-		{ID: "m1", Properties: map[string]string{"k": "v"}, Body: []byte("A")},
-		{ID: "m2", Properties: map[string]string{"k": "v"}, Body: []byte("B")},
+		{ID: "m1", Properties: []Property{{"k", "v"}}, Body: []byte("A")},
+		{ID: "m2", Properties: []Property{{"k", "v"}}, Body: []byte("B")},
 	})
 	if fault != nil {
 		t.Fatal(fault)
@@ -65,8 +65,8 @@ func TestEncoding(t *testing.T) {
 		{ID: "m", Body: []byte(long)},
 		{ID: "m", ContentEncoding: "utf-8"},
 		{ID: "m", CorrelationID: "c", ContentType: "application/json", ContentEncoding: "utf-8", Created: created, Body: []byte("{}")},
-		{ID: "m", ContentType: long, CorrelationID: long, Properties: map[string]string{long: long, "": ""}},
-		{ID: "m", Created: created, Properties: map[string]string{creationTime: "yesterday", "k": "v"}},
+		{ID: "m", ContentType: long, CorrelationID: long, Properties: []Property{{long, long}, {"", ""}}},
+		{ID: "m", Created: created, Properties: []Property{{creationTime, "yesterday"}, {"k", "v"}}},
 		{ID: "m", Body: make([]byte, 70_000)},
 	} {
 		roundTrip(t, &m)
@@ -108,7 +108,7 @@ func FuzzEncoding(f *testing.F) {
 		}
 		m := &Message{
 			ID: id, CorrelationID: correlation, ContentType: contentType, ContentEncoding: contentEncoding,
-			Properties: map[string]string{key: value}, Body: body,
+			Properties: []Property{{key, value}}, Body: body,
 		}
 		if created != 0 {
 			m.Created = time.UnixMilli(created)
@@ -125,7 +125,7 @@ func BenchmarkEncodeBatch(b *testing.B) {
 	for i := range ms {
 		ms[i] = &Message{
 			ID: "0000000000000abc-normal-123456", ContentType: "application/json", ContentEncoding: "utf-8", Created: time.Unix(1_800_000_000, 0),
-			Properties: map[string]string{"epoch": "0000000000000abc", "lane": "normal", "seq": "123456"}, Body: make([]byte, 200),
+			Properties: []Property{{"epoch", "0000000000000abc"}, {"lane", "normal"}, {"seq", "123456"}}, Body: make([]byte, 200),
 		}
 	}
 	b.ReportAllocs()

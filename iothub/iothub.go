@@ -89,11 +89,14 @@ type Message struct {
 	ContentType, ContentEncoding string
 	// Created becomes the application property iothub-creation-time-utc unless zero.
 	Created time.Time
-	// Properties are application properties.
-	Properties map[string]string
+	// Properties are application properties, each name once. They are sent in this order.
+	Properties []Property
 	// Body is opaque.
 	Body []byte
 }
+
+// Property is an application property of a telemetry message.
+type Property struct{ Name, Value string }
 
 // State is how the hub settled a message.
 type State uint8

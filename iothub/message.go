@@ -30,8 +30,8 @@ func (m *Message) Size() int {
 	if !m.Created.IsZero() {
 		n += len(creationTime) + len(creationStyle)
 	}
-	for name, value := range m.Properties {
-		n += len(name) + len(value)
+	for i := range m.Properties {
+		n += len(m.Properties[i].Name) + len(m.Properties[i].Value)
 	}
 	return n
 }
@@ -48,11 +48,16 @@ func (m *Message) check() *Error {
 		return fault("message of %d bytes is larger than the hub's limit of %d", n, MaxMessage)
 	}
 	valid := utf8.ValidString(m.ID) && utf8.ValidString(m.CorrelationID) && utf8.ValidString(m.ContentType) && utf8.ValidString(m.ContentEncoding)
-	for name, value := range m.Properties {
-		if name == "" {
+	for i, p := range m.Properties {
+		if p.Name == "" {
 			return fault("message has a property without a name")
 		}
-		valid = valid && utf8.ValidString(name) && utf8.ValidString(value)
+		valid = valid && utf8.ValidString(p.Name) && utf8.ValidString(p.Value)
+		for _, before := range m.Properties[:i] {
+			if before.Name == p.Name {
+				return fault("message has the property %q twice", p.Name)
+			}
+		}
 	}
 	if !valid {
 		return fault("message has a property that is not UTF-8")
@@ -75,8 +80,8 @@ func (m *Message) encode() *amqp.Message {
 	var properties map[string]any
 	if len(m.Properties) > 0 || !m.Created.IsZero() {
 		properties = make(map[string]any, len(m.Properties)+1)
-		for name, value := range m.Properties {
-			properties[name] = value
+		for _, p := range m.Properties {
+			properties[p.Name] = p.Value
 		}
 	}
 	if !m.Created.IsZero() {

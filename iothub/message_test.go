@@ -18,7 +18,7 @@ func TestSize(t *testing.T) {
 		{Message{}, 0},
 		{Message{ID: "1234", Body: make([]byte, 100)}, 104},
 		{Message{ID: "1", CorrelationID: "22", ContentType: "333", ContentEncoding: "4444"}, 10},
-		{Message{Properties: map[string]string{"ab": "cde", "f": ""}}, 6},
+		{Message{Properties: []Property{{"ab", "cde"}, {"f", ""}}}, 6},
 		{Message{Created: time.Unix(1, 0)}, len("iothub-creation-time-utc") + len("1970-01-01T00:00:01.000Z")},
 	}
 	for _, tt := range tests {
@@ -31,7 +31,7 @@ func TestSize(t *testing.T) {
 func TestEncode(t *testing.T) {
 	kind, coding := "application/json", "utf-8"
 	m := Message{
-		ID: "a", CorrelationID: "b", ContentType: kind, ContentEncoding: coding, Properties: map[string]string{"k": "v"}, Body: []byte("{}"),
+		ID: "a", CorrelationID: "b", ContentType: kind, ContentEncoding: coding, Properties: []Property{{"k", "v"}}, Body: []byte("{}"),
 		Created: time.Date(2026, 5, 4, 3, 2, 1, 6_000_000, time.FixedZone("", 3600)),
 	}
 	want := &amqp.Message{

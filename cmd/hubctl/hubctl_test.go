@@ -92,7 +92,7 @@ func (b *bed) device() *iothub.Client {
 // say sends one telemetry message.
 func (b *bed) say(c *iothub.Client, body string) {
 	b.t.Helper()
-	r, err := c.Send(b.t.Context(), &iothub.Message{ID: "m-1", ContentType: "application/json", Properties: map[string]string{"lane": "normal"}, Body: []byte(body)})
+	r, err := c.Send(b.t.Context(), &iothub.Message{ID: "m-1", ContentType: "application/json", Properties: []iothub.Property{{Name: "lane", Value: "normal"}}, Body: []byte(body)})
 	if err != nil {
 		b.t.Fatal(err)
 	}
