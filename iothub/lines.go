@@ -217,7 +217,7 @@ func (c *Client) attach(ctx context.Context, l *line) error {
 		now.sender, err = session.NewSender(ctx, c.at.telemetry, &amqp.SenderOptions{Name: now.name, Properties: c.linkProperties()})
 	} else {
 		now.receiver, err = session.NewReceiver(ctx, c.at.command, &amqp.ReceiverOptions{
-			Name: now.name, Properties: c.linkProperties(), Credit: int32(min(c.o.Credit, 50)), //nolint:gosec // at most 50
+			Name: now.name, Properties: c.linkProperties(), Credit: int32(min(c.o.Credit, 50)),
 		})
 	}
 	c.mu.Lock()
@@ -228,7 +228,7 @@ func (c *Client) attach(ctx context.Context, l *line) error {
 		return e
 	}
 	l.closed = make(chan struct{})
-	c.letGo(now, l.closed)
+	c.letGo(now, l.closed) //nolint:contextcheck // it outlives the attaching
 	if l.lost != nil { // taken, and detached at once
 		return l.lost
 	}

@@ -73,7 +73,7 @@ func (w *wire) silence() time.Duration {
 }
 
 func (w *wire) written(n int, err error) {
-	w.wrote.Add(uint64(n)) //nolint:gosec // never negative
+	w.wrote.Add(uint64(n))
 	if err != nil {
 		w.failed.Store(true)
 	}
@@ -104,7 +104,7 @@ func (w *wire) Read(p []byte) (int, error) {
 func (w *wire) fill() error {
 	var chunk [4096]byte
 	n, err := w.Conn.Read(chunk[:])
-	w.read.Add(uint64(n)) //nolint:gosec // never negative
+	w.read.Add(uint64(n))
 	w.raw = append(w.raw, chunk[:n]...)
 	if n > 0 {
 		return nil // an error will come again
