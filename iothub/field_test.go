@@ -46,6 +46,9 @@ func TestFieldCommandsDoNotFallSilent(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 					d, err := c.Receive(ctx)
 					cancel()
+					if err != nil && len(got) == n && b.Queued(device) == 0 {
+						return // the hub has read the last settlement meanwhile
+					}
 					if err != nil {
 						t.Error(err)
 						return
