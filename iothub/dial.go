@@ -166,15 +166,19 @@ func (c *Client) openConn(ctx context.Context, options *amqp.ConnOptions) error 
 		return failure("dial", err)
 	}
 	c.wire = newWire(conn, &watch{gate: c.gate, lost: c.linkLost, heard: c.linkHeard, broken: func(err error) { c.fail(protocolError(err)) }})
-	if c.conn, err = amqp.NewConn(ctx, c.wire, options); err != nil {
+	c.conn, err = amqp.NewConn(ctx, c.wire, options)
+	way, ok := conn.(transport.Conn)
+	if ok && (err == nil || c.wire.saslAsked.Load()) { // it does speak AMQP
+		way.Proven()
+	}
+	if err != nil {
 		_ = c.wire.Close() // the reason is err
 		return failure("open", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.status.Host = c.at.String()
-	if way, ok := conn.(transport.Conn); ok {
-		way.Proven()
+	if ok {
 		c.status.Via = way.Via()
 	}
 	return nil

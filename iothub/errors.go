@@ -51,7 +51,7 @@ func failure(op string, err error) *Error {
 	case strings.Contains(err.Error(), "received detach with no error"), strings.Contains(err.Error(), "no supported auth mechanism"):
 		e.Class = ClassProtocol
 	case errors.Is(err, transport.ErrProxyAuth):
-		e.Class, e.Hint = ClassAuth, "the proxy wants a user and a password, or others than it got: set them in the proxy's URL"
+		e.Class, e.Hint = ClassAuth, "the proxy wants a user and a password, or others than it got: set proxy_credentials_file"
 	case !tlsFailure(e, err):
 		e.Hint = networkHint(e.Op, err)
 	}

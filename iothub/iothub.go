@@ -5,6 +5,7 @@ package iothub
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -193,6 +194,9 @@ func (e *Error) Error() string {
 	case e.Condition != "":
 		return fmt.Sprintf("%s: %s", e.Op, e.Condition)
 	case e.Err != nil:
+		if _, ok := errors.AsType[*transport.Error](e.Err); ok { // it says where and in what step
+			return e.Err.Error()
+		}
 		return fmt.Sprintf("%s: %v", e.Op, e.Err)
 	}
 	return e.Op

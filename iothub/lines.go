@@ -229,7 +229,7 @@ func (c *Client) attach(ctx context.Context, l *line) error {
 	}
 	l.closed = make(chan struct{})
 	c.letGo(now, l.closed) //nolint:contextcheck // it outlives the attaching
-	if l.lost != nil { // taken, and detached at once
+	if l.lost != nil {     // taken, and detached at once
 		return l.lost
 	}
 	l.link = now
