@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	// dialTimeout bounds the whole of Dial, so that a peer which accepts and says nothing is noticed.
+	// dialTimeout bounds the making of one connection, so that a peer which accepts and says nothing is noticed.
 	dialTimeout = 60 * time.Second
 	// idleTimeout is how long the hub may be silent. The library announces half of it, so that the hub says something that often.
 	idleTimeout = 45 * time.Second
