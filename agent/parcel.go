@@ -43,12 +43,24 @@ type packing struct {
 	groupOf  func(outbox.ID) uint64
 
 	out []parcel
-	// open is the last one. Its slices are parts of those below, which hold what all parcels consist of.
+	// open is the last one. Its slices are parts of those here, which hold what all parcels consist of.
 	open  parcel
 	items []item
+	paper
+}
+
+// paper is what messages are written on. It can be used again when all of them were sent.
+type paper struct {
 	all   []*iothub.Message
 	made  []iothub.Message
 	props []iothub.Property
+}
+
+func (p *paper) lay(n int) {
+	if cap(p.made) < n {
+		*p = paper{all: make([]*iothub.Message, n), made: make([]iothub.Message, n), props: make([]iothub.Property, n*usualProperties)}
+	}
+	p.all, p.made, p.props = p.all[:0], p.made[:n], p.props[:n*usualProperties]
 }
 
 // usualProperties is room for the properties of a message of readings.
@@ -57,8 +69,8 @@ const usualProperties = 4
 // pack puts entries into parcels, in their order. What cannot be sent at all is given to bury.
 func (p *packing) pack(entries []outbox.Entry, bury func(id outbox.ID, why string)) []parcel {
 	n := len(entries)
-	p.items, p.all, p.made = make([]item, 0, n), make([]*iothub.Message, 0, n), make([]iothub.Message, n)
-	p.props = make([]iothub.Property, n*usualProperties)
+	p.items = make([]item, 0, n)
+	p.lay(n)
 	for i := range entries {
 		m := &p.made[i]
 		room := p.props[i*usualProperties : i*usualProperties : (i+1)*usualProperties]

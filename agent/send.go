@@ -24,6 +24,8 @@ type sender struct {
 	*session
 	// hand holds what was taken from the outbox and may not go yet. It is little, so that alarms and what is new never stand behind much.
 	hand []parcel
+	// paper is that of the messages taken last: free when the hand is empty.
+	paper paper
 	// trouble spaces the tries while the link is being mended.
 	trouble backoff.Backoff
 	beaten  time.Time
@@ -108,7 +110,11 @@ func (s *sender) take(o *order) bool {
 	}
 	s.up.taken(entries)
 	p := packing{messages: o.batch, bytes: o.portion, groupOf: s.up.groupOf}
+	if len(s.hand) == 0 {
+		p.paper = s.paper
+	}
 	parcels := p.pack(entries, s.bury)
+	s.paper = p.paper
 	n := alarms(parcels)
 	s.hand = append(slices.Insert(s.hand, alarms(s.hand), parcels[:n]...), parcels[n:]...)
 	return true
