@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"strings"
 	"time"
 
 	"iotagent/internal/clock"
@@ -164,8 +165,8 @@ func (l *link) togetherLocked(s *LinkStatus) {
 		if !p.Fine() && s.State == "online" {
 			s.State, s.Since = "degraded", p.Since
 			s.Error, s.Class, s.Hint, s.NextAttempt = p.Cause, p.Class, p.Hint, p.NextAttempt
-			if s.Error == "" {
-				s.Error = p.Title() + " not proven"
+			if !strings.HasPrefix(s.Error, p.Title()) {
+				s.Error = p.Title() + ": " + s.Error
 			}
 		}
 	}
@@ -190,7 +191,12 @@ func (l *link) partLocked(i iothub.Part, h *iothub.Health) PartStatus {
 	if h.Cause != nil {
 		cause = h.Cause
 	}
-	if cause != nil {
+	switch {
+	case h.Phase == iothub.Doubtful && i != iothub.Token: // nothing has failed yet; what is known is why it was lost last
+		p.Cause, p.Class = "silent; asked for a sign of life", string(iothub.ClassNetwork)
+	case cause == nil && !h.Fine():
+		p.Cause = "not proven yet"
+	case cause != nil:
 		p.Cause, p.Class = cause.Error(), string(classOf(cause))
 		if !h.Fine() {
 			p.Hint = Hint(cause)
