@@ -197,3 +197,43 @@ func TestTrap18LossEndsWhatIsPending(t *testing.T) {
 		}
 	})
 }
+
+// A hub that settles a message after it has detached its link ends neither the session nor the link that took its place.
+func TestTrap06SettlementAfterTheDetach(t *testing.T) {
+	run(t, nil, func(t *testing.T, b *bed) {
+		l := alive(t, b)
+		defer l.stop()
+		b.SetSettleLate(true)
+		b.SetAckRules(hubsim.AckRule{Nth: 1, Verdict: hubsim.Verdict{Delay: 10 * time.Second}})
+		l.say()
+		time.Sleep(time.Second)
+		b.DetachLinks(events, "amqp:link:detach-forced", "Server Busy")
+		time.Sleep(time.Minute)
+		l.say()
+		l.obeys("after")
+		l.within(time.Second, "everything accepted", func(s iothub.Status) bool { return l.all() && s.Online() })
+		l.undisturbed([]iothub.Part{iothub.Telemetry})
+		if n, lost := l.dials.Load(), l.status().Parts[iothub.Telemetry].Losses; n != 1 || lost != 1 {
+			t.Errorf("%d connections, the telemetry link lost %d times", n, lost)
+		}
+	})
+}
+
+// A link that is attached and detached in one breath, again and again, is made anew until it stays, on the same connection.
+func TestTrap07DetachedRightAfterTheAttach(t *testing.T) {
+	for _, address := range []string{events, commands} {
+		run(t, nil, func(t *testing.T, b *bed) {
+			l := alive(t, b)
+			defer l.stop()
+			b.DetachNextAttach(address, "amqp:internal-error", "not yet")
+			b.DetachLinks(address, "", "")
+			time.Sleep(told)
+			l.say()
+			l.obeys("after")
+			l.within(time.Second, "everything accepted", func(s iothub.Status) bool { return l.all() && s.Online() })
+			if n := l.dials.Load(); n != 1 {
+				t.Errorf("%d connections", n)
+			}
+		})
+	}
+}
