@@ -25,6 +25,9 @@ func (e *Error) keyRefused() bool {
 // clockOrKey is the hint for a refusal that says nothing of its reason.
 const clockOrKey = "clock or key: compare the key with the one in the portal, and the time with this machine's, "
 
+// refusal reports whether nothing suggests that asking again would help; nil is none.
+func (e *Error) refusal() bool { return e != nil && (e.Class == ClassAuth || e.Class == ClassDisabled) }
+
 // refusedToken makes an *Error of the hub's answer to a token.
 func refusedToken(status int, description string) *Error {
 	e := &Error{Op: "put-token", Class: ClassAuth, Condition: fmt.Sprintf("status %d", status), Description: description, Hint: clockOrKey}

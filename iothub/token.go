@@ -155,6 +155,16 @@ func (c *Client) renew(old *token, asker chan<- error) {
 	tries := backoff.Backoff{Floor: min(5*time.Second, old.life/50+1), Cap: 20 * time.Second}
 	e := c.identify(c.ctx)
 	for n := c.keys.inUse(); ; {
+		wait := tries.Next()
+		if e.refusal() {
+			wait = max(wait, (c.left()-old.reserve())/2)
+			if other, ok := c.keys.other(n); ok {
+				n = other
+			}
+		}
+		if e != nil {
+			c.health(Token, func(h *Health) { h.Phase, h.Cause, h.Next = Doubtful, e, time.Now().Add(wait) })
+		}
 		if asker != nil {
 			asker <- asError(e)
 		}
@@ -165,16 +175,8 @@ func (c *Client) renew(old *token, asker chan<- error) {
 		if c.ctx.Err() != nil {
 			return
 		}
-		wait := tries.Next()
-		if e.Class == ClassAuth || e.Class == ClassDisabled {
-			wait = max(wait, (c.left()-old.reserve())/2)
-			if other, ok := c.keys.other(n); ok {
-				n = other
-			}
-		}
 		until := max(c.left()-wait, old.reserve())
 		c.o.Logger.Warn("token not renewed", "error", e, "left", c.left())
-		c.health(Token, func(h *Health) { h.Phase, h.Cause, h.Next = Doubtful, e, time.Now().Add(wait) })
 		var ok bool
 		if asker, ok = c.sleepUntil(until); !ok {
 			return
