@@ -204,7 +204,7 @@ func TestTrap06SettlementAfterTheDetach(t *testing.T) {
 		l := alive(t, b)
 		defer l.stop()
 		b.SetSettleLate(true)
-		b.SetAckRules(hubsim.AckRule{Nth: 1, Verdict: hubsim.Verdict{Delay: 10 * time.Second}})
+		b.SetAckRules(hubsim.AckRule{Nth: 1, Verdict: hubsim.Verdict{Delay: time.Second + time.Millisecond}}) // before the link is made anew
 		l.say()
 		time.Sleep(time.Second)
 		b.DetachLinks(events, "amqp:link:detach-forced", "Server Busy")
