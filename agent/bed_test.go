@@ -36,7 +36,7 @@ type bed struct {
 }
 
 // wall is a clock that is right in virtual time, which begins in the year 2000.
-func wall() time.Time { return time.Now().AddDate(26, 10, 0) }
+func wall() time.Time { return time.Now().UTC().AddDate(26, 10, 0) }
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
