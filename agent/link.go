@@ -118,7 +118,6 @@ func (l *link) wait(ctx context.Context, err error, d time.Duration) {
 	l.set(func(s *LinkStatus) {
 		s.State, s.Since, s.NextAttempt = "waiting", time.Now(), &next
 		s.Error, s.Class, s.Hint = err.Error(), string(class), hint
-		s.PausedUntil = nil
 		if class == iothub.ClassDisplaced {
 			s.Displaced, s.DisplacedAt = s.Displaced+1, moment(time.Now())
 		}

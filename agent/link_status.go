@@ -127,6 +127,7 @@ func (l *link) snapshot() LinkStatus {
 	if l.client == nil {
 		l.apartLocked(&s)
 	} else {
+		s.PausedUntil = s.Uplink.PausedUntil
 		l.togetherLocked(&s)
 	}
 	s.onWall(l.clock.Stamp())

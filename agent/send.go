@@ -148,18 +148,13 @@ func (s *sender) transmit(ctx context.Context, p *parcel) (err error) {
 	return nil
 }
 
-// beat tells the watchdog that the sender lives, and the status that it is not paused.
+// beat tells the watchdog that the sender lives.
 func (s *sender) beat(now time.Time) {
 	if now.Sub(s.beaten) < time.Second {
 		return
 	}
 	s.beaten = now
 	s.pulse.within("link", sendPromise)
-	s.set(func(st *LinkStatus) {
-		if st.PausedUntil != nil && !now.Before(*st.PausedUntil) {
-			st.PausedUntil = nil
-		}
-	})
 }
 
 // idle waits for a change, for room, for d or for the end.

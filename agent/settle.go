@@ -160,7 +160,6 @@ func (s *session) slowDown(now time.Time, p *parcel, class iothub.Class) {
 	if !fresh {
 		return
 	}
-	s.set(func(st *LinkStatus) { st.PausedUntil = &until })
 	if class != iothub.ClassNetwork {
 		s.log.Warn("the hub wants fewer messages", "class", string(class), "pause", until.Sub(now).Round(time.Millisecond).String())
 	}

@@ -65,12 +65,18 @@ type uplink struct {
 	doubts doubts
 	// alarms were taken from the outbox and are not settled.
 	alarms uint64
-	// starved: the sender waits for room.
-	starved bool
+	// need is what the sender waits for room for; nil when it does not.
+	need *need
 }
 
 func newUplink(o UplinkOptions) *uplink {
 	return &uplink{o: o.withDefaults(), room: make(chan struct{}, 1), flight: newFlight(), doubts: newDoubts()}
+}
+
+// need is the room that is waited for: size 0 is whatever is worth taking something from the outbox for.
+type need struct {
+	size  int64
+	alarm bool
 }
 
 // begin makes the window small again, for a new connection.
@@ -98,10 +104,10 @@ func (u *uplink) wanted(now time.Time) (o order, wait time.Duration) {
 	}
 	transfers, bytes := u.flight.room()
 	if transfers == 0 {
-		u.starved = true
+		u.need = &need{}
 		return o, 0
 	}
-	o = order{entries: min(transfers, singles), bytes: min(bytes, batchBytes), batch: min(u.o.BatchMessages, u.rate.portion()), portion: u.flight.portion()}
+	o = order{entries: min(transfers, singles, u.rate.portion()), bytes: min(bytes, batchBytes), batch: min(u.o.BatchMessages, u.rate.portion()), portion: u.flight.portion()}
 	if o.batch > 1 {
 		o.entries, o.bytes = o.batch, min(bytes, o.portion*2/3) // encoded they are larger
 	}
@@ -120,7 +126,7 @@ func (u *uplink) enter(now time.Time, p *parcel) (ok bool, wait time.Duration) {
 		return false, wait
 	}
 	if !u.flight.fits(p.alarm, p.bytes) {
-		u.starved = true
+		u.need = &need{p.bytes, p.alarm}
 		return false, 0
 	}
 	u.rate.spend(len(p.items))
@@ -148,10 +154,18 @@ func (u *uplink) sent(p *parcel) {
 
 func (u *uplink) leave(p *parcel) {
 	u.flight.leave(len(p.items), p.bytes)
-	if u.starved {
-		u.starved = false
+	if n := u.need; n != nil && u.roomFor(n) {
+		u.need = nil
 		u.kick()
 	}
+}
+
+func (u *uplink) roomFor(n *need) bool {
+	if n.size > 0 {
+		return u.flight.fits(n.alarm, n.size)
+	}
+	transfers, _ := u.flight.room()
+	return transfers > 0
 }
 
 // kick has the sender look again.
