@@ -154,6 +154,14 @@ func (u *uplink) leave(p *parcel) {
 	}
 }
 
+// landed reports whether nothing is in flight; when it is false, room is signalled at the next change.
+func (u *uplink) landed() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.starved = u.flight.transfers > 0
+	return !u.starved
+}
+
 // kick has the sender look again.
 func (u *uplink) kick() {
 	select {
