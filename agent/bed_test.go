@@ -73,7 +73,7 @@ func (b *bed) clock() *clock.Clock {
 func (b *bed) dial(ctx context.Context) (*iothub.Client, error) {
 	b.dials.Add(1)
 	return iothub.Dial(ctx, &iothub.Options{
-		Host: "localhost", DeviceID: "pi-17", Key: *b.key.Load(), Now: b.now,
+		Host: "localhost", DeviceID: "pi-17", Key: *b.key.Load(), Now: b.now, Ordered: true,
 		Dial: func(ctx context.Context, _ transport.Endpoint) (net.Conn, error) { return b.hub.Dial(ctx) },
 	})
 }

@@ -2,10 +2,12 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"iotagent/internal/backoff"
+	"iotagent/iothub"
 	"iotagent/outbox"
 )
 
@@ -42,14 +44,28 @@ func (s *sender) run(ctx context.Context) {
 			s.idle(ctx, changed, wait)
 			continue
 		}
-		if err := s.transmit(ctx, p); err != nil {
-			s.log.Debug("send", "error", err) // the connection's or the link's end, which is reported there; it says nothing about this message
-			s.hand = append([]parcel{*p}, s.hand...)
-			s.idle(ctx, nil, s.trouble.Next())
+		err := s.transmit(ctx, p)
+		if err == nil {
+			s.trouble.Reset()
 			continue
 		}
-		s.trouble.Reset()
+		s.log.Debug("send", "error", err) // the connection's or the link's end, which is reported there; it says nothing about this message
+		s.hand = append([]parcel{*p}, s.hand...)
+		if errors.Is(err, iothub.ErrInterrupted) {
+			s.startOver(ctx)
+			continue
+		}
+		s.idle(ctx, nil, s.trouble.Next())
 	}
+}
+
+// startOver waits, after the loss of the link, until what was in flight on it was given back to the outbox, which hands it out first, in its order.
+func (s *sender) startOver(ctx context.Context) {
+	s.letGo()
+	for ctx.Err() == nil && !s.up.landed() {
+		s.idle(ctx, nil, idleBeat)
+	}
+	s.c.Resume()
 }
 
 // next returns what to send now. When that is nothing, it says how long to wait at most.

@@ -168,6 +168,17 @@ func (u *uplink) roomFor(n *need) bool {
 	return transfers > 0
 }
 
+// landed reports whether nothing is in flight; when it is false, room is signalled when that is so.
+func (u *uplink) landed() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.flight.transfers > 0 {
+		u.need = &need{size: 2 * windowBytes} // what fits in alone only
+		return false
+	}
+	return true
+}
+
 // kick has the sender look again.
 func (u *uplink) kick() {
 	select {

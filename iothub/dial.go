@@ -93,6 +93,7 @@ func newClient(ctx context.Context, opts *Options) (*Client, error) {
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	c.gate = newGate(c.telemetrySettled)
+	c.gate.ordered = o.Ordered
 	return c, nil
 }
 

@@ -15,6 +15,8 @@ type gate struct {
 	changed chan struct{} // closed and replaced at a change that somebody waits for
 	awaited bool
 	shut    error  // why no more messages go out
+	ordered bool   // a loss shuts it until resume
+	cut     bool   // there was such a loss
 	settled func() // told of each outcome; must not block
 
 	credit uint32 // messages that may have been sent in all (delivery-count + link-credit of the hub's last flow)
@@ -45,6 +47,11 @@ func (g *gate) fresh(window, frames uint32) {
 	})
 }
 
+// resume lets messages through again after a loss.
+func (g *gate) resume() {
+	g.change(func() { g.cut = false })
+}
+
 // open takes note of the window and the credit that the hub gives, both counted from the link's beginning.
 func (g *gate) open(window, credit uint32) {
 	g.change(func() { g.window, g.credit = window, credit })
@@ -55,6 +62,9 @@ func (g *gate) enter(ctx context.Context, done <-chan struct{}, r *Receipt) erro
 	err := g.wait(ctx, done, func() (bool, error) {
 		if g.shut != nil {
 			return false, g.shut
+		}
+		if g.cut {
+			return false, ErrInterrupted
 		}
 		// Serial numbers: the difference wraps (AMQP 1.0 part 2 §2.6.7).
 		if int32(g.credit-g.sent) > 0 && int32(g.window-g.frames) > 0 {
@@ -120,6 +130,7 @@ func (g *gate) written(frames uint32, id uint32, first, gone bool) {
 func (g *gate) lose() {
 	g.change(func() {
 		g.link++
+		g.cut = g.ordered
 		g.credit = g.sent
 		for id, r := range g.flight {
 			r.settle(lostInFlight())

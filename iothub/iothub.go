@@ -61,6 +61,9 @@ type Options struct {
 	KeepAlive time.Duration
 	// Credit of the command link; default 8.
 	Credit int
+	// Ordered makes Send and SendBatch fail with ErrInterrupted after the telemetry link was lost, until Resume, so that what was in flight on it, whose
+	// receipts say Unknown, can be sent again before anything newer. Default: they wait for the next link.
+	Ordered bool
 	// TelemetryOnly opens no command link: commands stay at the hub, unlocked, for a connection that wants them.
 	TelemetryOnly bool
 	// UserAgent is sent as com.microsoft:client-version.

@@ -158,7 +158,7 @@ func (c *Client) mend() {
 			c.notMended(l, failure("attach "+l.part.String(), err))
 			continue
 		}
-		c.o.Logger.Info("link restored", "link", l.part.String())
+		c.o.Logger.Debug("link restored", "link", l.part.String())
 	}
 }
 
@@ -254,6 +254,6 @@ func (c *Client) mendTokenLink() {
 	if !due {
 		return
 	}
-	c.o.Logger.Warn("token link lost", "error", why)
+	c.o.Logger.Debug("token link lost", "error", why)
 	c.wg.Go(func() { _ = c.RenewToken(c.ctx) }) // which says what happens, and tries again
 }

@@ -141,7 +141,7 @@ func (c *Client) loseLocked(l *line, why *Error) {
 		c.gate.lose()
 	}
 	c.healthLocked(l.part, func(h *Health) { h.Phase, h.Cause, h.Deadline, h.Next = Down, why, time.Time{}, l.due })
-	c.o.Logger.Warn("link lost", "link", l.part.String(), "error", why, "class", string(why.Class))
+	c.o.Logger.Debug("link lost", "link", l.part.String(), "error", why, "class", string(why.Class))
 	c.wakeUp()
 }
 

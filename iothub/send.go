@@ -18,6 +18,12 @@ func (c *Client) Send(ctx context.Context, m *Message) (*Receipt, error) {
 	return c.transmit(ctx, m.encode())
 }
 
+// ErrInterrupted is why Send and SendBatch fail, without having sent anything, after the telemetry link was lost; see Options.Ordered.
+var ErrInterrupted = errors.New("telemetry link lost; what was in flight goes first")
+
+// Resume ends the interruption of Options.Ordered. Call it when every receipt of what was in flight has been waited for.
+func (c *Client) Resume() { c.gate.resume() }
+
 // transmit is Send for a message in the library's form.
 func (c *Client) transmit(ctx context.Context, m *amqp.Message) (*Receipt, error) {
 	select {

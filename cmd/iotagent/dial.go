@@ -54,7 +54,7 @@ func dialer(f *config.File, telemetryOnly bool, log *slog.Logger) (*hubLink, err
 		Auth: iothub.Auth(cr.Auth), Key: cr.Key, SecondaryKey: cr.SecondaryKey, Token: cr.Token, TokenTTL: f.Hub.TokenTTL.Duration,
 		HubTime: iothub.HubDate(date, cr.TLS, to.Proxy),
 		Dial:    transport.New(to).Dial, KeepAlive: f.Hub.KeepAlive.Duration,
-		TelemetryOnly: telemetryOnly, UserAgent: "iotagent/" + version.String(), Logger: log,
+		Ordered: true, TelemetryOnly: telemetryOnly, UserAgent: "iotagent/" + version.String(), Logger: log,
 	})
 	return &hubLink{dial: d.Dial, certificate: cr.Certificate}, nil
 }
