@@ -214,8 +214,12 @@ func (r *recording) randomPolicy() replay.Policy {
 func (r *recording) cutOften(t *testing.T, n int) {
 	t.Helper()
 	for range n {
-		if f := r.cut(t, r.randomCut(), r.randomPolicy()); f.err() != nil {
+		f := r.cut(t, r.randomCut(), r.randomPolicy())
+		if f.err() != nil {
 			r.fail(t, f)
+		}
+		if len(f.aside) > 0 { // every sync did its work: whatever else was lost, the files are as they were at some commit
+			t.Fatalf("cut %s: files taken for damaged: %v", r.last, f.aside)
 		}
 	}
 	t.Log(&r.sum)
