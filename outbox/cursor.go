@@ -18,14 +18,6 @@ func (l *lane) split() bool { return l.next < l.mark }
 // join ends the backlog: the live cursor goes on as the only one.
 func (l *lane) join() { l.cursor, l.live = l.live, cursor{} }
 
-// skip moves the cursor behind a place up to which nothing is left to hand out.
-func (l *lane) skip(place uint64) {
-	if l.split() && place+1 >= l.mark {
-		l.join()
-	}
-	l.next = max(l.next, place+1)
-}
-
 // fresh returns the cursor over what was put after the last Mark.
 func (l *lane) fresh() *cursor {
 	if l.split() {
@@ -36,7 +28,8 @@ func (l *lane) fresh() *cursor {
 
 // handed says that something between two places may have been handed out.
 func (l *lane) handed(from, to uint64) bool {
-	return l.next > from || l.split() && l.mark <= to && l.live.next > from || l.win.search(from) < l.win.search(to+1) || l.done.touches(from, to)
+	live := l.split() && l.mark <= to && l.live.next > max(l.mark, from)
+	return l.next > from || live || l.win.search(from) < l.win.search(to+1) || l.done.touches(from, to)
 }
 
 // Mark makes everything that waits now the backlog of Options.LiveFirst. What was handed out ahead of an older backlog and is not settled

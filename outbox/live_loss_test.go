@@ -110,12 +110,46 @@ func TestLiveQuota(t *testing.T) {
 	told.check(t, ids)
 }
 
+// TestLiveQuotaSparesFlight: what is in flight ahead of a backlog that is dropped around it is neither dropped nor taken for done.
+func TestLiveQuotaSparesFlight(t *testing.T) {
+	h := newLiveHistory(t, outbox.Options{MaxBytes: 1 << 20})
+	ids := h.put(t, 100)
+	h.q.Mark()
+	ids = append(ids, h.put(t, 400)...)
+	h.take(t, 100, 101)
+	flying := next(t, h.q, 200) // more than one segment
+	ids = append(ids, h.put(t, 3000)...)
+	if s := h.q.Stats(); s.InFlight != 200 || s.Dropped[outbox.Normal] < 2000 {
+		t.Fatalf("stats %+v", s)
+	}
+	h.reopen(t)
+	told := newCoverage()
+	for i := range 100 {
+		told.once(t, ids[100+i].Seq)
+	}
+	drainLive(t, h.q, func(e outbox.Entry) {
+		if e.ID.Epoch == ids[0].Epoch || e.Gap != nil {
+			told.see(t, e)
+		}
+	})
+	told.check(t, ids)
+	for _, e := range flying {
+		if !told.came[e.ID.Seq] {
+			t.Errorf("%s was in flight and is gone", e.ID)
+		}
+	}
+	if told.lost[ids[100].Seq] || told.lost[ids[199].Seq] {
+		t.Error("a gap reaches over live messages that were taken")
+	}
+}
+
 // TestLiveThin: what was handed out, live or not, stays as it is, whatever is thinned around it.
 func TestLiveThin(t *testing.T) {
 	q := open(t, quickDir(t), &outbox.Options{MaxBytes: 2 << 20, MinFree: -1, LiveFirst: true, Thin: merge})
 	sent, n := map[outbox.ID][]byte{}, 0
 	var ids []outbox.ID
 	for round := range 30 {
+		q.Mark()
 		for range 20 {
 			var ms []outbox.Message
 			for range 10 {
@@ -128,8 +162,8 @@ func TestLiveThin(t *testing.T) {
 			}
 			ids = append(ids, some...)
 		}
-		if round%4 == 1 {
-			q.Mark()
+		if round%5 > 0 {
+			continue
 		}
 		es := next(t, q, 1) // asks for what is noted before more is handed out
 		if err := q.Sync(t.Context()); err != nil {
@@ -163,16 +197,65 @@ func TestLiveThin(t *testing.T) {
 	told.check(t, ids)
 }
 
+// TestLiveThinnedGoes: the segments of live messages that were thinned go when those are done, although the backlog is not.
+func TestLiveThinnedGoes(t *testing.T) {
+	h := newLiveHistory(t, outbox.Options{MaxBytes: 2 << 20, Thin: merge})
+	for i := range 300 {
+		m := outbox.Message{Lane: outbox.Normal, Body: []byte(noise(i, 1000)), Durable: true} // stays as it is
+		if _, err := h.q.Put(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	backlog := taken(t, h.dir)
+	h.q.Mark()
+	n := 0
+	for range 400 {
+		var ms []outbox.Message
+		for range 10 {
+			ms = append(ms, outbox.Message{Lane: outbox.Normal, Body: noisy(n * 20), Readings: 20})
+			n++
+		}
+		if _, err := h.q.Put(t.Context(), ms...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := h.q.Stats(); s.Thinned[outbox.Normal] == 0 || s.Dropped != [3]uint64{} {
+		t.Fatalf("stats %+v", s)
+	}
+	for h.q.Stats().Queued[outbox.Normal] > 300 {
+		if err := h.q.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range next(t, h.q, 1) {
+			if err := h.q.Ack(e.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := h.q.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := taken(t, h.dir); got > backlog+300<<10 {
+		t.Errorf("%d bytes on the disk, %d of them the backlog: what was live and is done still takes room", got, backlog)
+	}
+}
+
 // TestLiveUncleanStop: after a crash with live messages done ahead of a backlog, the backlog is there, nothing that was done is back, and
 // what may be missing begins behind what is known to be done.
 func TestLiveUncleanStop(t *testing.T) {
 	dir := quickDir(t)
-	opt := &outbox.Options{MaxLoss: 10 * time.Second, LiveFirst: true}
+	opt := &outbox.Options{MaxBytes: 4 << 20, MinFree: -1, MaxLoss: 10 * time.Second, LiveFirst: true}
 	synctest.Test(t, func(t *testing.T) {
 		q := open(t, dir, opt)
 		put(t, q, outbox.Normal, "old1", "old2")
-		if err := q.Sync(t.Context()); err != nil {
-			t.Fatal(err)
+		for i := range 20 {
+			ms := []outbox.Message{{Lane: outbox.Bulk, Body: []byte(noise(i, 60000)), Durable: true}, {Lane: outbox.Normal, Body: []byte("old")}}
+			if _, err := q.Put(t.Context(), ms...); err != nil {
+				t.Fatal(err)
+			}
+			if err := q.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
 		q.Mark()
 		for i := range 6 {
@@ -187,16 +270,26 @@ func TestLiveUncleanStop(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		for i := range 100 { // a segment, which goes
+			ids := put(t, q, outbox.Normal, noise(i, 3000))
+			if err := q.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			next(t, q, 1)
+			if err := q.Ack(ids...); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if err := q.Sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		put(t, q, outbox.Normal, "lost")
 		epoch := q.Stats().Epoch
 		after, gaps := crash(t, q, dir, opt)
-		if len(gaps) != 1 || gaps[0] != unclean(epoch, outbox.Normal, 9, opt.MaxLoss) {
+		if len(gaps) != 1 || gaps[0] != unclean(epoch, outbox.Normal, 129, opt.MaxLoss) {
 			t.Errorf("declared: %+v", gaps)
 		}
-		want(t, next(t, after, 10), "old1 again", "old2 again")
+		want(t, next(t, after, 3), "old1 again", "old2 again", "old again")
 	})
 }
 

@@ -252,6 +252,26 @@ func TestLiveFromDisk(t *testing.T) {
 	}
 }
 
+// TestLiveRunsGo: a segment with live messages of two runs goes when both are done.
+func TestLiveRunsGo(t *testing.T) {
+	h := newLiveHistory(t, outbox.Options{MaxBytes: 4 << 20})
+	h.put(t, 300)
+	h.q.Mark()
+	h.put(t, 600)
+	h.take(t, 600, 301)
+	backlog := taken(t, h.dir)
+	h.put(t, 30)
+	h.take(t, 30, 901)
+	h.reopen(t)
+	h.q.Mark()
+	h.put(t, 600)
+	h.take(t, 600, 931)
+	if got := taken(t, h.dir); got > backlog+150<<10 {
+		t.Errorf("%d bytes on the disk, %d of them the backlog: what was live and is done still takes room", got, backlog)
+	}
+	h.take(t, 300, 1)
+}
+
 // TestSecondMarkOverFlight: the cursor of the backlog passes over what is in flight from before the last Mark, however much it is.
 func TestSecondMarkOverFlight(t *testing.T) {
 	h := newLiveHistory(t, outbox.Options{MaxBytes: 4 << 20})

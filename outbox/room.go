@@ -206,7 +206,7 @@ func (o *Outbox) dropLocked(s *seg, lane Lane, to uint64, reason string) error {
 		return err
 	}
 	l.finishAll(from, to)
-	l.skip(to)
+	l.next = to + 1
 	l.forget()
 	return nil
 }
