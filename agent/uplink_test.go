@@ -281,4 +281,3 @@ func TestLostBatchAcknowledgements(t *testing.T) {
 		}
 	})
 }
-
