@@ -3,8 +3,6 @@ package iothub
 import (
 	"context"
 	"fmt"
-
-	amqp "github.com/Azure/go-amqp"
 )
 
 // batchFormat is the message-format of IoT Hub's and Event Hubs' batches: each data section is a whole encoded message.
@@ -17,7 +15,12 @@ func (c *Client) SendBatch(ctx context.Context, ms []*Message) (*Receipt, error)
 	if fault != nil {
 		return settledReceipt(Outcome{State: Rejected, Err: fault}), nil //nolint:nilerr // the receipt says it
 	}
-	return c.transmit(ctx, &amqp.Message{Format: batchFormat, Data: sections})
+	return c.transmit(ctx, batchFormat, func(b []byte) []byte {
+		for _, s := range sections {
+			b = append(appendData(b, len(s)), s...)
+		}
+		return b
+	})
 }
 
 // encodeBatch returns the data sections of a batch, or why it can never be sent.

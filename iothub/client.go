@@ -21,8 +21,7 @@ type Client struct {
 
 	gate    *gate
 	turn    chan struct{} // held while a message is written
-	born    time.Time
-	writing atomic.Int64 // since when a message is being written, in ns after born; 0 when none is
+	encoded []byte        // of who has the turn
 
 	ctx     context.Context // ends with the client; its cause is why
 	cancel  context.CancelCauseFunc

@@ -87,7 +87,7 @@ func newClient(ctx context.Context, opts *Options) (*Client, error) {
 	if o.Auth != AuthX509 && o.Key.IsZero() && o.SecondaryKey.IsZero() && o.Token == "" {
 		return nil, &Error{Op: "dial", Class: ClassAuth, Err: errors.New("neither a key nor a token to connect with")}
 	}
-	c := &Client{o: o, born: time.Now().Add(-1), turn: make(chan struct{}, 1), renewNow: make(chan chan<- error), wake: make(chan struct{}, 1), telemetry: newLine(Telemetry)}
+	c := &Client{o: o, turn: make(chan struct{}, 1), renewNow: make(chan chan<- error), wake: make(chan struct{}, 1), telemetry: newLine(Telemetry)}
 	if !o.TelemetryOnly {
 		c.command = newLine(Command)
 	}

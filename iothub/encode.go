@@ -99,9 +99,12 @@ func (m *Message) appendTo(b []byte) []byte {
 	if len(m.Properties) > 0 || !m.Created.IsZero() {
 		b = m.appendProperties(b)
 	}
-	b = append(b, 0, 0x53, sectionData)
-	b = appendHead(b, typeBinary8, len(m.Body))
-	return append(b, m.Body...)
+	return append(appendData(b, len(m.Body)), m.Body...)
+}
+
+// appendData begins a data section of n bytes.
+func appendData(b []byte, n int) []byte {
+	return appendHead(append(b, 0, 0x53, sectionData), typeBinary8, n)
 }
 
 func (m *Message) appendProperties(b []byte) []byte {

@@ -83,6 +83,22 @@ func (g *gate) enter(ctx context.Context, done <-chan struct{}, r *Receipt) erro
 	return err
 }
 
+// more waits until another frame of the message between enter and leave may go out.
+func (g *gate) more(ctx context.Context, done <-chan struct{}) error {
+	return g.wait(ctx, done, func() (bool, error) {
+		switch {
+		case g.on != g.link:
+			return false, errNoLink
+		case int32(g.window-g.frames) > 0:
+			g.hungry = time.Time{}
+			return true, nil
+		case g.hungry.IsZero():
+			g.hungry = time.Now()
+		}
+		return false, nil
+	})
+}
+
 // leave ends the writing of a message. What was never written gives its credit back; wrote says whether any of it was.
 func (g *gate) leave() (wrote bool) {
 	g.change(func() {

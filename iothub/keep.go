@@ -39,10 +39,6 @@ func (c *Client) keep() {
 
 // inspect notices what is dead, and asks where it is in doubt.
 func (c *Client) inspect() {
-	if since := c.writing.Load(); since != 0 && time.Since(c.born)-time.Duration(since) > c.o.SettleTimeout {
-		c.fail(&Error{Op: "send", Class: ClassNetwork, Err: errors.New("the hub stopped taking a message half way")})
-		return
-	}
 	c.inspectConnection()
 	owed := c.gate.owed()
 	for _, l := range c.lines() {

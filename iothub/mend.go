@@ -31,6 +31,9 @@ func (w *wire) inbound(frame []byte) ([]byte, error) {
 	defer w.mu.Unlock()
 	channel := binary.BigEndian.Uint16(frame[6:])
 	if code == codeOpen {
+		if size, ok := uintField(fields, 2); ok && size < maxFrame {
+			w.frame = int(size)
+		}
 		return frame, checkOpen(fields)
 	}
 	if code == codeBegin {
@@ -48,7 +51,7 @@ func (w *wire) inbound(frame []byte) ([]byte, error) {
 	case codeTransfer:
 		return frame, w.transfer(s, fields, payload)
 	case codeDisposition:
-		return s.disposition(frame, fields)
+		return w.disposition(s, frame, fields)
 	case codeDetach:
 		handle, _ := uintField(fields, 0)
 		l := s.incoming[handle]
@@ -147,10 +150,8 @@ func (w *wire) flow(s *session, frame []byte, fields [][]byte) []byte {
 
 // opened passes the window, in transfer frames in all, and the credit on to the gate.
 func (s *session) opened() {
-	for _, l := range s.outgoing {
-		if l.gate != nil && !l.gone {
-			l.gate.open(s.taken, l.limit)
-		}
+	if l := s.telemetry(); l != nil {
+		l.gate.open(s.taken, l.limit)
 	}
 }
 
@@ -201,8 +202,8 @@ func (w *wire) transfer(s *session, fields [][]byte, payload []byte) error {
 }
 
 // disposition refuses one of so many deliveries that the library would count for ever, leaves out deliveries of links that are gone, which would end the
-// library's session, and tells the gate the outcome of telemetry. No frame is left when all of them are gone.
-func (s *session) disposition(frame []byte, fields [][]byte) ([]byte, error) {
+// library's session, and tells the gate the outcome of telemetry, which the library knows nothing of. No frame is left where nothing is left for the library.
+func (w *wire) disposition(s *session, frame []byte, fields [][]byte) ([]byte, error) {
 	first, _ := uintField(fields, 1)
 	last, ok := uintField(fields, 2)
 	if !ok {
@@ -212,8 +213,12 @@ func (s *session) disposition(frame []byte, fields [][]byte) ([]byte, error) {
 		return nil, fmt.Errorf("disposition of deliveries %d to %d", first, last)
 	}
 	ours := boolField(fields, 0) // role true is the receiver's: what became of messages of ours
-	if o, final := outcomeOf(field(fields, 4)); ours && last >= first && (final || boolField(fields, 3)) {
-		s.settled(first, last, o)
+	if l := s.telemetry(); ours && l != nil {
+		if o, final := outcomeOf(field(fields, 4)); last >= first && (final || boolField(fields, 3)) {
+			l.gate.outcome(first, last, o)
+			w.answer = confirmation(s.channel, fields)
+		}
+		return nil, nil
 	}
 	dead := s.deadReceived
 	if ours {
@@ -227,14 +232,6 @@ func (s *session) disposition(frame []byte, fields [][]byte) ([]byte, error) {
 		return rebuild(frame, fields), nil
 	}
 	return frame, nil
-}
-
-func (s *session) settled(first, last uint32, o Outcome) {
-	for _, l := range s.outgoing {
-		if l.gate != nil && !l.gone {
-			l.gate.outcome(first, last, o)
-		}
-	}
 }
 
 // closing makes a detach a closing one: the library waits for ever after the other kind, and to us a suspended link is a lost one.

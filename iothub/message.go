@@ -65,31 +65,6 @@ func (m *Message) check() *Error {
 	return nil
 }
 
-// encode makes the AMQP message. There is always one data section, for a message with no section at all is never transferred.
-func (m *Message) encode() *amqp.Message {
-	p := &amqp.MessageProperties{MessageID: m.ID}
-	if m.CorrelationID != "" {
-		p.CorrelationID = m.CorrelationID
-	}
-	if m.ContentType != "" {
-		p.ContentType = &m.ContentType
-	}
-	if m.ContentEncoding != "" {
-		p.ContentEncoding = &m.ContentEncoding
-	}
-	var properties map[string]any
-	if len(m.Properties) > 0 || !m.Created.IsZero() {
-		properties = make(map[string]any, len(m.Properties)+1)
-		for _, p := range m.Properties {
-			properties[p.Name] = p.Value
-		}
-	}
-	if !m.Created.IsZero() {
-		properties[creationTime] = m.Created.UTC().Format(creationStyle)
-	}
-	return &amqp.Message{Properties: p, ApplicationProperties: properties, Data: [][]byte{m.Body}}
-}
-
 // delivery makes a Delivery of a cloud-to-device message, or says why the message cannot be one.
 func delivery(m *amqp.Message) (*Delivery, error) {
 	d := &Delivery{Properties: map[string]string{}}

@@ -32,8 +32,8 @@ func newOutlet(conn net.Conn, done func(int, error)) *outlet {
 	return o
 }
 
-// put queues p, whole, and calls note before anybody else can put more. It waits for room; an error is that of an earlier write.
-func (o *outlet) put(p []byte, note func()) error {
+// put has add append frames to what is to be written, before anybody else can. It waits for room first. An error is that of an earlier write, or add's own.
+func (o *outlet) put(add func(to []byte) ([]byte, error)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.err == nil && !o.closing && len(o.next) >= outletRoom {
@@ -45,8 +45,12 @@ func (o *outlet) put(p []byte, note func()) error {
 	case o.closing:
 		return net.ErrClosed
 	}
-	note()
-	o.add(p)
+	b, err := add(o.next)
+	if err != nil {
+		return err
+	}
+	o.next = b
+	o.added()
 	return nil
 }
 
@@ -55,15 +59,14 @@ func (o *outlet) inject(frame func() []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err == nil && !o.closing {
-		o.add(frame())
+		if f := frame(); len(f) > 0 {
+			o.next = append(o.next, f...)
+			o.added()
+		}
 	}
 }
 
-func (o *outlet) add(p []byte) {
-	if len(p) == 0 {
-		return
-	}
-	o.next = append(o.next, p...)
+func (o *outlet) added() {
 	o.last = time.Now()
 	o.change.Broadcast()
 }

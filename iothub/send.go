@@ -3,9 +3,8 @@ package iothub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
-
-	amqp "github.com/Azure/go-amqp"
 )
 
 // Send hands one message to the wire and returns at once with the receipt for its outcome; messages go out in the order of the calls, as many as the hub
@@ -13,9 +12,9 @@ import (
 // sent either: its receipt says Rejected, with ClassMessage. When the connection ends while the message is being written, the receipt says Unknown.
 func (c *Client) Send(ctx context.Context, m *Message) (*Receipt, error) {
 	if fault := m.check(); fault != nil {
-		return settledReceipt(Outcome{State: Rejected, Err: fault}), nil
+		return settledReceipt(Outcome{State: Rejected, Err: fault}), nil //nolint:nilerr // the receipt says it
 	}
-	return c.transmit(ctx, m.encode())
+	return c.transmit(ctx, 0, m.appendTo)
 }
 
 // ErrInterrupted is why Send and SendBatch fail, without having sent anything, after the telemetry link was lost; see Options.Ordered.
@@ -24,8 +23,8 @@ var ErrInterrupted = errors.New("telemetry link lost; what was in flight goes fi
 // Resume ends the interruption of Options.Ordered. Call it when every receipt of what was in flight has been waited for.
 func (c *Client) Resume() { c.gate.resume() }
 
-// transmit is Send for a message in the library's form.
-func (c *Client) transmit(ctx context.Context, m *amqp.Message) (*Receipt, error) {
+// transmit is Send for a message that encode appends.
+func (c *Client) transmit(ctx context.Context, format uint32, encode func([]byte) []byte) (*Receipt, error) {
 	select {
 	case c.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -35,6 +34,7 @@ func (c *Client) transmit(ctx context.Context, m *amqp.Message) (*Receipt, error
 	}
 	defer func() { <-c.turn }()
 	r := &Receipt{done: make(chan struct{}), client: c}
+	c.encoded = encode(c.encoded[:0])
 	for {
 		if err := c.gate.enter(ctx, c.Done(), r); err != nil {
 			if c.ctx.Err() != nil {
@@ -42,41 +42,41 @@ func (c *Client) transmit(ctx context.Context, m *amqp.Message) (*Receipt, error
 			}
 			return nil, failure("send", err)
 		}
-		wrote, err := c.write(m, r)
+		wrote, fault := c.write(format, c.encoded, r)
 		switch {
-		case err == nil, wrote: // with an error the outcome may have come all the same
+		case fault != nil:
+			return settledReceipt(Outcome{State: Rejected, Err: fault}), nil
+		case wrote:
 			return r, nil
 		case c.ctx.Err() != nil:
 			return nil, c.cause("send")
-		case !linkEnded(err): // too large for the link, or not to be encoded
-			return settledReceipt(Outcome{State: Rejected, Err: &Error{Op: "send", Class: ClassMessage, Err: err}}), nil
 		}
 	}
 }
 
-// write hands a message that the gate has let through to the library; wrote says whether any of it went out.
-func (c *Client) write(m *amqp.Message, r *Receipt) (wrote bool, err error) {
+// write writes a message that the gate has let through; wrote says whether any of it went out, which makes its outcome the receipt's matter.
+func (c *Client) write(format uint32, m []byte, r *Receipt) (wrote bool, fault *Error) {
 	now, change := c.present(c.telemetry)
 	if now.sender == nil { // lost since the gate opened, or so new that the library has not returned it
 		c.gate.leave()
 		_ = c.await(c.ctx, change) // the end of the client is seen by the caller
-		return false, &amqp.LinkError{}
+		return false, nil
+	}
+	if most := now.sender.MaxMessageSize(); most > 0 && uint64(len(m)) > most {
+		c.gate.leave()
+		return false, &Error{Op: "send", Class: ClassMessage, Err: fmt.Errorf("message of %d bytes, encoded, is larger than the link's limit of %d", len(m), most)}
 	}
 	r.written = time.Now()
-	c.writing.Store(int64(r.written.Sub(c.born)))
-	// Not the caller's context: one that ends in mid transfer would leave half a message on the link.
-	_, err = now.sender.SendWithReceipt(c.ctx, m, nil)
-	c.writing.Store(0)
+	rest, err := c.wire.send(now.name, format, m, true)
+	for err == nil && len(rest) > 0 {
+		// Not the caller's context: one that ends in mid transfer would leave half a message on the link.
+		if err = c.gate.more(c.ctx, c.Done()); err == nil {
+			rest, err = c.wire.send(now.name, format, rest, false)
+		}
+	}
 	wrote = c.gate.leave()
-	if err != nil && linkEnded(err) {
+	if err != nil {
 		c.linkFailed(now, failure("telemetry link", err))
 	}
-	return wrote, err
-}
-
-func linkEnded(err error) bool {
-	_, link := errors.AsType[*amqp.LinkError](err)
-	_, session := errors.AsType[*amqp.SessionError](err)
-	_, conn := errors.AsType[*amqp.ConnError](err)
-	return link || session || conn
+	return wrote, nil
 }

@@ -20,6 +20,8 @@ type session struct {
 	// Deliveries up to these belong to links that are gone: a settlement of one would end the library's session.
 	deadSent, deadReceived mark
 	nextSent, nextReceived uint32 // delivery-ids
+
+	channel uint16 // ours
 }
 
 // mark is a delivery-id, or none yet.
@@ -34,6 +36,7 @@ func (m mark) covers(id uint32) bool { return m.set && m.id-id <= maxRange }
 // end is one link of a session.
 type end struct {
 	name   string
+	s      *session
 	handle uint32 // ours
 	sender bool
 	gate   *gate // of the telemetry link
@@ -44,30 +47,34 @@ type end struct {
 	partial      []byte // of a message in several frames
 }
 
-func newSession(begin [][]byte) *session {
-	s := &session{outgoing: map[uint32]*end{}, incoming: map[uint32]*end{}}
+// credit is 0 where the peer has taken back what was used already.
+func (l *end) credit() uint32 { return uint32(max(int32(l.limit-l.count), 0)) }
+
+func newSession(channel uint16, begin [][]byte) *session {
+	s := &session{channel: channel, outgoing: map[uint32]*end{}, incoming: map[uint32]*end{}}
 	s.nextOutgoing, _ = uintField(begin, 1)
 	s.incomingWindow, _ = uintField(begin, 2)
 	s.outgoingWindow, _ = uintField(begin, 3)
 	return s
 }
 
-// outbound takes note of a frame that is about to be written.
-func (w *wire) outbound(frame []byte) {
+// outbound takes note of a frame of the library's that is about to be written, and returns it, mended where the library does not know what we wrote
+// beside it.
+func (w *wire) outbound(frame []byte) []byte {
 	code, fields, _, err := performative(frame)
 	if err != nil {
-		return // the library's own; the peer will say what is wrong with it
+		return frame // the library's own; the peer will say what is wrong with it
 	}
 	channel := binary.BigEndian.Uint16(frame[6:])
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.sessions[channel]
 	if code == codeBegin {
-		w.sessions[channel] = newSession(fields)
-		return
+		w.sessions[channel] = newSession(channel, fields)
+		return frame
 	}
 	if s == nil {
-		return
+		return frame
 	}
 	handle, _ := uintField(fields, 0)
 	switch code {
@@ -76,17 +83,32 @@ func (w *wire) outbound(frame []byte) {
 	case codeTransfer:
 		s.sending(s.outgoing[handle], fields)
 	case codeFlow:
-		if l := s.linkOf(fields); l != nil && !l.sender {
-			count, _ := uintField(fields, 5)
-			credit, _ := uintField(fields, 6)
-			l.limit = count + credit
-		}
+		return s.flows(frame, fields)
 	case codeDetach:
 		w.end(s, s.outgoing[handle], remoteError(field(fields, 2)))
 	case codeEnd:
 		w.over(s, remoteError(field(fields, 0)))
 		delete(w.sessions, channel)
 	}
+	return frame
+}
+
+// flows takes note of a FLOW of the library's and corrects what it says about transfers, of which the library has not sent all.
+func (s *session) flows(frame []byte, fields [][]byte) []byte {
+	l := s.linkOf(fields)
+	if l != nil && !l.sender {
+		count, _ := uintField(fields, 5)
+		credit, _ := uintField(fields, 6)
+		l.limit = count + credit
+	}
+	if next, _ := uintField(fields, 2); next == s.nextOutgoing || len(fields) < 3 {
+		return frame
+	}
+	fields[2] = encodeUint(s.nextOutgoing)
+	if l != nil && l.sender && len(fields) > 6 {
+		fields[5], fields[6] = encodeUint(l.count), encodeUint(l.credit())
+	}
+	return rebuild(frame, fields)
 }
 
 // linkOf returns the link of a FLOW of ours, nil for one of the session alone.
@@ -99,13 +121,13 @@ func (s *session) linkOf(flow [][]byte) *end {
 }
 
 func (w *wire) attaching(s *session, fields [][]byte) {
-	l := &end{name: textField(fields, 0), sender: !boolField(fields, 2)}
+	l := &end{name: textField(fields, 0), s: s, sender: !boolField(fields, 2)}
 	l.handle, _ = uintField(fields, 1)
 	s.outgoing[l.handle] = l
 	if w.to.gate == nil || !strings.HasPrefix(l.name, telemetryPrefix) {
 		return
 	}
-	l.gate = w.to.gate
+	l.gate, w.direct = w.to.gate, l
 	l.gate.fresh(s.taken, s.nextOutgoing)
 }
 
@@ -173,7 +195,7 @@ func (s *session) echo(channel uint16, l *end) []byte {
 	}
 	fields := [][]byte{
 		encodeUint(s.nextIncoming), encodeUint(s.incomingWindow), encodeUint(s.nextOutgoing), encodeUint(s.outgoingWindow),
-		encodeUint(l.handle), encodeUint(l.count), encodeUint(l.limit - l.count), available, no, yes,
+		encodeUint(l.handle), encodeUint(l.count), encodeUint(l.credit()), available, no, yes,
 	}
 	frame := append(make([]byte, 8, 64), 0, 0x53, codeFlow)
 	frame = append(frame, encodeList(fields, false)...)

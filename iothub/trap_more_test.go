@@ -160,6 +160,32 @@ func TestTrap17SeveralFrames(t *testing.T) {
 	})
 }
 
+// A message that is larger than the link takes is told from the others before it is sent.
+func TestLargerThanTheLinkTakes(t *testing.T) {
+	run(t, nil, func(t *testing.T, b *bed) {
+		b.rewrite = func(f []byte) [][]byte { // max-message-size, a ulong: 1 MiB becomes 1 000 bytes
+			return [][]byte{bytes.Replace(f, []byte{0x80, 0, 0, 0, 0, 0, 0x10, 0, 0}, []byte{0x80, 0, 0, 0, 0, 0, 0, 3, 0xe8}, 1)}
+		}
+		c := b.dial(b.options())
+		if c.MaxMessageSize() != 1000 {
+			t.Fatalf("max-message-size %d", c.MaxMessageSize())
+		}
+		m := message(1)
+		m.Body = make([]byte, 1000)
+		r, err := c.Send(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := r.Wait(t.Context())
+		if want(t, o.Err, iothub.ClassMessage); o.State != iothub.Rejected {
+			t.Errorf("%+v", o)
+		}
+		if o := send(t, c, 2); o.State != iothub.Accepted || b.Accepted() != 1 {
+			t.Errorf("%+v, %d accepted", o, b.Accepted())
+		}
+	})
+}
+
 // With the connection every receipt ends once, as unknown, and a command that was received cannot be settled any more: the hub delivers it again.
 func TestTrap18LossEndsWhatIsPending(t *testing.T) {
 	run(t, nil, func(t *testing.T, b *bed) {

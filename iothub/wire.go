@@ -36,9 +36,13 @@ type wire struct {
 	lastRead    atomic.Int64  // when a frame came last, in ns after born
 	born        time.Time
 
+	answer []byte // to what Read has just read
+
 	mu       sync.Mutex          // what both directions know:
 	sessions map[uint16]*session // by our channel
 	remote   map[uint16]*session // by the peer's
+	direct   *end                // the telemetry link that is being made, or was last
+	frame    int                 // the largest frame that the peer takes
 }
 
 // watch is what wire tells: each call comes from the goroutine that reads or writes and must not block.
@@ -61,7 +65,7 @@ func Mend(conn net.Conn) net.Conn {
 
 // newWire starts a goroutine that ends with Close, or when the transport fails.
 func newWire(conn net.Conn, to *watch) *wire {
-	w := &wire{Conn: conn, to: to, born: time.Now(), sessions: map[uint16]*session{}, remote: map[uint16]*session{}}
+	w := &wire{Conn: conn, to: to, frame: maxFrame, born: time.Now(), sessions: map[uint16]*session{}, remote: map[uint16]*session{}}
 	w.out = newOutlet(conn, w.written)
 	go w.out.run()
 	return w
@@ -139,23 +143,30 @@ func (w *wire) cut() (unit, rest []byte, err error) {
 	unit, rest = w.raw[:size], w.raw[size:]
 	if size > 8 {
 		unit, err = w.inbound(unit)
+		if answer := w.answer; answer != nil {
+			w.answer = nil
+			w.out.inject(func() []byte { return answer })
+		}
 	}
 	return unit, rest, err
 }
 
 // Write takes note of what the library writes, which is whole frames, and has it written as soon as the transport is free.
 func (w *wire) Write(p []byte) (int, error) {
-	return len(p), w.out.put(p, func() {
-		for b := p; len(b) >= 8 && string(b[:4]) != "AMQP"; {
-			size := binary.BigEndian.Uint32(b)
-			if size < 8 || uint64(size) > uint64(len(b)) {
+	n := len(p)
+	return n, w.out.put(func(to []byte) ([]byte, error) {
+		for len(p) >= 8 && string(p[:4]) != "AMQP" {
+			size := binary.BigEndian.Uint32(p)
+			if size < 8 || uint64(size) > uint64(len(p)) {
 				break
 			}
-			if size > 8 && b[5] == 0 {
-				w.outbound(b[:size])
+			frame := p[:size]
+			if size > 8 && p[5] == 0 {
+				frame = w.outbound(frame)
 			}
-			b = b[size:]
+			to, p = append(to, frame...), p[size:]
 		}
+		return append(to, p...), nil
 	})
 }
 
