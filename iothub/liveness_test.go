@@ -127,7 +127,7 @@ func (l *life) suffer(tr trouble) {
 	l.within(time.Until(start.Add(limit)), "healed", func(s iothub.Status) bool { return s.Online() && proven(s, start, tr.parts) })
 	l.obeys("after")
 	l.say()
-	l.within(20*time.Second, "everything accepted", func(iothub.Status) bool { return l.all() })
+	l.within(time.Minute, "everything accepted", func(iothub.Status) bool { return l.all() })
 	l.whole()
 	if n := l.dials.Load(); tr.alone && n != 1 {
 		l.t.Errorf("%d connections", n)
