@@ -148,8 +148,7 @@ func alarms(ps []parcel) int {
 // transmit puts a parcel in flight. After an error it is not.
 func (s *sender) transmit(ctx context.Context, p *parcel) (err error) {
 	s.beat(time.Now())
-	// What goes alone has the form of a batch too, as from Microsoft's client for C: encoding it costs a fraction of the plain form. Alarms keep to the plain one.
-	if p.alarm || p.bytes > batchBytes {
+	if len(p.messages) == 1 {
 		p.receipt, err = s.c.Send(ctx, p.messages[0])
 	} else {
 		p.receipt, err = s.c.SendBatch(ctx, p.messages)

@@ -66,6 +66,10 @@ func (c *Client) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.status
+	if h := &s.Parts[Connection]; h.Phase == Proven || h.Phase == Doubtful { // the last frame, not the last look
+		h.Proof = time.Now().Add(-c.wire.silence())
+		h.Deadline = h.Proof.Add(idleTimeout)
+	}
 	s.BytesRead, s.BytesWritten = c.wire.read.Load(), c.wire.wrote.Load()
 	return s
 }
