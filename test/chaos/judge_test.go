@@ -66,6 +66,7 @@ type span struct {
 	name           string
 	from, to       time.Time // to is zero while it lasts
 	repeats, gives bool
+	expires        bool
 	again          int
 }
 
@@ -94,7 +95,7 @@ func (j *judge) note(format string, args ...any) {
 
 // begin opens the span of a trouble.
 func (j *judge) begin(at time.Time, k *trouble, second *trouble) *span {
-	s := &span{name: k.name, from: at, repeats: k.repeats, gives: k.gives}
+	s := &span{name: k.name, from: at, repeats: k.repeats, gives: k.gives, expires: k.expires}
 	if second != nil {
 		s.repeats, s.gives = s.repeats || second.repeats, s.gives || second.gives
 	}
@@ -230,6 +231,13 @@ func (j *judge) gap(e *event) {
 		return
 	}
 	j.gaps = append(j.gaps, body.Gap)
+}
+
+// expired reports whether what the hub took at that time may have become too old for it.
+func (j *judge) expired(at time.Time) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.excuse(at, at, func(s *span) bool { return s.expires }) != nil
 }
 
 // freshSince reports whether a message came for the first time after that.

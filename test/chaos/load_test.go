@@ -23,14 +23,14 @@ type load struct {
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
-	lines    int             // handed to `iotagent send`
-	last     int             // number of the command that was sent last
-	commands map[string]bool // body to whether the hub took it
+	lines    int                  // handed to `iotagent send`
+	last     int                  // number of the command that was sent last
+	commands map[string]time.Time // body to when the hub took it, zero when that is not known
 }
 
 func (l *load) begin(w *world) {
 	ctx, cancel := context.WithCancel(w.ctx)
-	l.cancel, l.commands = cancel, map[string]bool{}
+	l.cancel, l.commands = cancel, map[string]time.Time{}
 	l.wg.Go(func() { every(ctx, 300*time.Millisecond, func(n int) { l.send(ctx, w, n) }) })
 	l.wg.Go(func() { every(ctx, 1500*time.Millisecond, func(n int) { l.command(ctx, w, n) }) })
 }
@@ -101,13 +101,16 @@ func (l *load) command(ctx context.Context, w *world, nth int) {
 	l.mu.Lock()
 	l.last = nth
 	l.mu.Unlock()
-	took := cmd.Run() == nil
+	var took time.Time
+	if cmd.Run() == nil {
+		took = time.Now()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.commands[body(nth)] = took
 }
 
-// effects returns how often each command took effect, and how many of those that the hub took did not.
+// effects returns how often each command took effect, how many the hub took, and how many of those had no effect and should have had one.
 func (l *load) effects(w *world) (times map[string]int, took, without int, err error) {
 	text, err := os.ReadFile(w.path("effects"))
 	if err != nil {
@@ -120,11 +123,12 @@ func (l *load) effects(w *world) (times map[string]int, took, without int, err e
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for body, sent := range l.commands {
-		if sent {
-			took++
-			if times[body] == 0 {
-				without++
-			}
+		if sent.IsZero() {
+			continue
+		}
+		took++
+		if times[body] == 0 && !w.judge.expired(sent) {
+			without++
 		}
 	}
 	return times, took, without, nil

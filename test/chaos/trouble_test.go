@@ -30,6 +30,8 @@ type trouble struct {
 	gives bool
 	// command: it is about the command link, which is back when a command takes effect.
 	command bool
+	// expires: what the hub takes meanwhile may be too old for it afterwards.
+	expires bool
 	// slow: the agent has reason to stay away longer than a short run has time for.
 	slow bool
 }
@@ -261,8 +263,8 @@ func refusals() []trouble {
 			name: "short idle timeouts refused", on: orders(simctl.Request{Action: "idle", Delay: "24h"}, drop),
 			off: orders(simctl.Request{Action: "idle"}),
 		},
-		{name: "hub's clock 2h ahead", on: orders(simctl.Request{Action: "clock", Delay: "2h"}, drop), off: orders(simctl.Request{Action: "clock"})},
-		{name: "hub's clock 2h behind", on: orders(simctl.Request{Action: "clock", Delay: "-2h"}, drop), off: orders(simctl.Request{Action: "clock"})},
+		{name: "hub's clock 2h ahead", expires: true, on: orders(simctl.Request{Action: "clock", Delay: "2h"}, drop), off: orders(simctl.Request{Action: "clock"})},
+		{name: "hub's clock 2h behind", expires: true, on: orders(simctl.Request{Action: "clock", Delay: "-2h"}, drop), off: orders(simctl.Request{Action: "clock"})},
 		{
 			name: "FLOW without next-incoming-id", on: orders(simctl.Request{Action: "omit-id", On: true}, drop),
 			off: orders(simctl.Request{Action: "omit-id"}, drop),
