@@ -42,9 +42,14 @@ func TestJudge(t *testing.T) {
 			j.arrive(at(1), reading("e", 3, "c"))
 		}, nil, "e normal: 1 of 3 messages are missing and not declared, the first is 2"},
 		{"a dead letter", func(j *judge) {
+			j.begin(at(0), &trouble{fatal: true}, nil)
 			j.arrive(at(0), reading("e", 1, "a"))
 			j.arrive(at(1), reading("e", 3, "c"))
 		}, []string{"e-normal-2"}, ""},
+		{"a dead letter for nothing", func(j *judge) {
+			j.arrive(at(0), reading("e", 1, "a"))
+			j.arrive(at(1), reading("e", 3, "c"))
+		}, []string{"e-normal-2"}, "1 messages lie in the dead letters"},
 		{"a declared hole", func(j *judge) {
 			j.kill("e")
 			j.arrive(at(0), reading("e", 1, "a"))

@@ -66,7 +66,7 @@ type span struct {
 	name           string
 	from, to       time.Time // to is zero while it lasts
 	repeats, gives bool
-	expires        bool
+	expires, fatal bool
 	again          int
 }
 
@@ -95,7 +95,7 @@ func (j *judge) note(format string, args ...any) {
 
 // begin opens the span of a trouble.
 func (j *judge) begin(at time.Time, k *trouble, second *trouble) *span {
-	s := &span{name: k.name, from: at, repeats: k.repeats, gives: k.gives, expires: k.expires}
+	s := &span{name: k.name, from: at, repeats: k.repeats, gives: k.gives, expires: k.expires, fatal: k.fatal}
 	if second != nil {
 		s.repeats, s.gives = s.repeats || second.repeats, s.gives || second.gives
 	}
@@ -266,6 +266,9 @@ func (j *judge) finish(dead []string) []string {
 		case came && j.bodies[j.lines[id]] != id:
 			j.problem("%s does not hold %q", id, j.lines[id])
 		}
+	}
+	if len(dead) > 0 && !slices.ContainsFunc(j.spans, func(s *span) bool { return s.fatal }) {
+		j.problem("%d messages lie in the dead letters, and the hub refused none for good, the first is %s", len(dead), dead[0])
 	}
 	excused := j.declared()
 	for _, name := range sortedKeys(j.streams) {

@@ -32,6 +32,8 @@ type trouble struct {
 	command bool
 	// expires: what the hub takes meanwhile may be too old for it afterwards.
 	expires bool
+	// fatal: the hub refuses messages for good.
+	fatal bool
 	// slow: the agent has reason to stay away longer than a short run has time for.
 	slow bool
 }
@@ -230,8 +232,11 @@ func outcomes() []trouble {
 	quota := ack("one in 10 rejected: amqp:resource-limit-exceeded", simctl.Request{Mode: "reject", Every: 10, Condition: "amqp:resource-limit-exceeded"})
 	quota.slow = true
 	poison := ack("one rejected: amqp:decode-error", simctl.Request{Mode: "reject", Nth: 1, Condition: "amqp:decode-error"})
+	poison.fatal = true
+	unheard := ack("one in 10 rejected: com.example:unheard-of", simctl.Request{Mode: "reject", Every: 10, Condition: "com.example:unheard-of"})
+	unheard.fatal = true
 	return []trouble{
-		lost, quota, poison,
+		lost, quota, poison, unheard,
 		ack("all released", simctl.Request{Mode: "release"}),
 		ack("one in 7 released", simctl.Request{Mode: "release", Every: 7}),
 		ack("one in 7 modified", simctl.Request{Mode: "modify", Every: 7}),
@@ -239,7 +244,6 @@ func outcomes() []trouble {
 		ack("one in 10 rejected: com.microsoft:device-container-throttled",
 			simctl.Request{Mode: "reject", Every: 10, Condition: "com.microsoft:device-container-throttled"}),
 		ack("one in 10 rejected: amqp:internal-error", simctl.Request{Mode: "reject", Every: 10, Condition: "amqp:internal-error"}),
-		ack("one in 10 rejected: com.example:unheard-of", simctl.Request{Mode: "reject", Every: 10, Condition: "com.example:unheard-of"}),
 		{
 			name: "throttled to 20 a second", gives: true, on: orders(simctl.Request{Action: "throttle", On: true, Rate: 20, Delay: "1s"}),
 			off: orders(simctl.Request{Action: "throttle"}), least: 3 * time.Second, most: 10 * time.Second,
