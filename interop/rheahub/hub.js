@@ -2,11 +2,11 @@
 // hub.js: a small IoT Hub on rhea, another implementation of AMQP 1.0 than ours on both sides. It is a second opinion on what iotagent and
 // hubctl say on the wire: only what they use is here, and what they should not do is complained about.
 //
-//   node hub.js CONFIG      CONFIG: JSON {hostname, key, cert, devices: {id: key}, policies: {name: key}, at: {…}}
+//   node hub.js CONFIG      CONFIG: JSON {hostname, key, cert, devices: {id: key}, policies: {name: key}, at: {…}, poison: [text, condition, description]}
 //
 // It says what happens as JSON, one object a line, on standard output, and takes orders as JSON, one a line, on standard input:
 //   {"drop":true}  {"close":[condition,text]}  {"detach":[address,condition,text]}  {"settle":true}  {"at":{…}}  {"command":{device,id,body,properties,expires}}
-// `at` tells what to do with the N-th telemetry delivery (a batch is one), each field optional:
+// `at` tells what to do with the delivery that the N-th telemetry message comes in (a batch is one delivery of several), each field optional:
 //   {"120":{"outcome":"accept"|"lose"|"release"|"modify"|["reject",condition,text], "hold":true, "then":"drop"|["close",…]|["detach",…]}}
 // "lose" stores the message and never says so; "hold" keeps this and every later settlement back until the order "settle" or the connection's end.
 const crypto = require('crypto');
@@ -18,7 +18,7 @@ const config = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'));
 const { types } = rhea;
 const batchFormat = 0x80013700; // IoT Hub's own message format: each data section is a whole message
 let faults = config.at || {};
-let deliveries = 0;
+let messages = 0;
 let sequence = 0;
 let connections = 0;
 const live = new Set(); // peers: one for each connection
@@ -132,18 +132,20 @@ function commandSettled(outcome, { sender, delivery }) {
 }
 
 function telemetry(peer, { receiver, message, delivery, format }) {
-  const nth = ++deliveries;
-  const fault = faults[nth] || {};
-  const outcome = fault.outcome || 'accept';
   const inner = format === undefined ? [message] : [].concat(rhea.message.decode(message).body.content).map((b) => rhea.message.decode(b));
   if (format !== undefined && format !== batchFormat) complain(`message format ${format}`);
-  for (const m of inner) {
+  const first = messages + 1;
+  messages += inner.length;
+  const fault = Object.assign({}, ...inner.map((_, i) => faults[first + i]));
+  const bad = config.poison && inner.some((m) => textOf(m.body).includes(config.poison[0]));
+  const outcome = bad ? ['reject', ...config.poison.slice(1)] : fault.outcome || 'accept';
+  for (const [i, m] of inner.entries()) {
     say('telemetry', {
-      nth, device: receiver.device, batch: inner.length, outcome: [].concat(outcome)[0], id: m.message_id, correlation: m.correlation_id, contentType: m.content_type, contentEncoding: m.content_encoding,
+      nth: first + i, device: receiver.device, batch: inner.length, outcome: [].concat(outcome)[0], id: m.message_id, correlation: m.correlation_id, contentType: m.content_type, contentEncoding: m.content_encoding,
       properties: m.application_properties || {}, body: textOf(m.body),
     });
   }
-  if (delivery.remote_settled) complain(`delivery ${nth} was sent settled, so its loss would go unseen`);
+  if (delivery.remote_settled) complain(`delivery of message ${first} was sent settled, so its loss would go unseen`);
   if (fault.hold) peer.held = peer.held || [];
   if (outcome === 'lose') delivery.settled = true; // to rhea it is done, and nothing is written
   else if (peer.held) peer.held.push([delivery, outcome]);
