@@ -44,12 +44,12 @@ func contenders() []contender {
 		{Name: rawBlocking, What: "go-amqp, one after the other", Messages: 30_000},
 		{Name: rawPipelined, What: "go-amqp, pipelined", Messages: 120_000},
 		{Name: rawNamed, What: "go-amqp, pipelined, with iotagent's properties", Messages: 100_000},
-		{Name: agentSingle, What: "iotagent, from the disk, single", Messages: 100_000},
-		{Name: agentBatch, What: "iotagent, from the disk, batches", Messages: 300_000},
-		{Name: nodeSDK, What: "Microsoft's SDK for Node", Messages: 40_000},
+		{Name: agentSingle, What: "iotagent, from the disk, single", Messages: 200_000},
+		{Name: agentBatch, What: "iotagent, from the disk, batches", Messages: 500_000},
+		{Name: nodeSDK, What: "Microsoft's SDK for Node", Messages: 50_000},
 		{Name: rawBatches, What: "go-amqp, batches of 100, pipelined", Messages: 600_000},
-		{Name: rawPipelined, What: "go-amqp, pipelined", Messages: 15_000, Far: true},
-		{Name: agentSingle, What: "iotagent, from the disk, single", Messages: 15_000, Far: true},
+		{Name: rawPipelined, What: "go-amqp, pipelined", Messages: 20_000, Far: true},
+		{Name: agentSingle, What: "iotagent, from the disk, single", Messages: 40_000, Far: true},
 		{Name: agentBatch, What: "iotagent, from the disk, batches", Messages: 200_000, Far: true},
 	}
 }

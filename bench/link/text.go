@@ -17,8 +17,10 @@ func (f *figures) text() string {
 		f.Time.Format("2006-01-02"), f.Machine, bodyBytes, f.Rounds)
 	p("%s", f.aims())
 	p("%s", f.table(false))
-	p("With %d ms of round trip added by a relay that delays and does not throttle; %d messages in flight allow %s a second:",
-		roundTrip.Milliseconds(), depth, report.Count(int64(depth/roundTrip.Seconds())))
+	rate := func(transfers int) string { return report.Count(int64(float64(transfers) / roundTrip.Seconds())) }
+	p("With %d ms of round trip, added by a relay that delays and does not throttle. The sink's credit of %s, renewed when half of it is used, allows %s to %s "+
+		"transfers a second; %d in flight, as go-amqp has here, %s; batches are bounded by iotagent's window of bytes.",
+		roundTrip.Milliseconds(), report.Count(sinkCredit), rate(sinkCredit/2), rate(sinkCredit), depth, rate(depth))
 	p("%s", f.table(true))
 	return strings.TrimSuffix(b.String(), "\n")
 }
