@@ -20,15 +20,17 @@ func connectionString(t *testing.T, h *hub, change func(c *sas.ConnectionString)
 	return c.Text() + "\n"
 }
 
-// slowly returns when the hub was asked for n tokens, and fails the test when they came faster than a person could mend anything.
-func slowly(t *testing.T, h *hub, n int, least time.Duration) {
+// slowly fails the test when a daemon does not give a person the time to mend anything before it tries again, and returns when it has.
+func slowly(t *testing.T, h *hub, d *process) {
 	t.Helper()
-	h.until("the first attempt", func() bool { return h.TokenRequests() >= 1 })
-	first := time.Now()
-	await(t, "another attempt", func() bool { return h.TokenRequests() >= n })
-	if took := time.Since(first); took < time.Duration(n-1)*least {
-		t.Errorf("%d attempts within %s", n, took)
+	d.says("retry_in=")
+	dials := h.dials.Load()
+	_, rest, _ := strings.Cut(d.log.String(), "retry_in=")
+	wait, err := time.ParseDuration(strings.Trim(strings.Fields(rest)[0], `"`))
+	if err != nil || wait < 5*time.Second {
+		t.Errorf("it tries again after %v (%v)", wait, err)
 	}
+	await(t, "another attempt", func() bool { return h.dials.Load() > dials })
 }
 
 func TestWrongKey(t *testing.T) {
@@ -46,8 +48,7 @@ func TestWrongKey(t *testing.T) {
 
 	d := b.run()
 	d.says("clock or key: compare the key with the one in the portal")
-	h.OnToken(nil) // count from here: the probe's is not the daemon's
-	slowly(t, h, 2, 4*time.Second)
+	slowly(t, h, d)
 	s := b.becomes("that the link waits", func(s status) bool { return s.Link.State == "waiting" })
 	if s.Link.Class != "auth" || !strings.Contains(s.Link.Hint, "key") || s.Link.NextAttempt == nil {
 		t.Errorf("status: %+v", s.Link)
@@ -76,7 +77,7 @@ func TestUnknownDevice(t *testing.T) {
 	d := b.run()
 	d.says("not registered")
 	d.mentions("compare DeviceId with the portal")
-	slowly(t, h, 2, 4*time.Second)
+	slowly(t, h, d)
 	s := b.becomes("what is wrong", func(s status) bool { return s.Link.Error != "" })
 	if !strings.Contains(s.Link.Hint, "DeviceId") || s.queued() == 0 {
 		t.Errorf("status: %+v", s)
@@ -145,7 +146,7 @@ func TestClockAnHourBehind(t *testing.T) {
 			b := gateway(t, h, settings{blocks: simulated("boiler")})
 			d := b.run()
 			d.says("this machine's clock is behind")
-			slowly(t, h, 2, 4*time.Second)
+			slowly(t, h, d)
 			if h.Accepted() != 0 {
 				t.Error("the hub took an expired token")
 			}

@@ -121,9 +121,10 @@ func (p *process) says(text string) {
 // mentions fails the test for each text that is missing in what the process wrote.
 func (p *process) mentions(texts ...string) {
 	p.t.Helper()
-	all := p.out.String() + p.log.String()
 	for _, text := range texts {
-		if !strings.Contains(all, text) {
+		said := func() bool { return strings.Contains(p.out.String()+p.log.String(), text) }
+		await(p.t, p.name+" to say "+text, func() bool { return said() || p.hasEnded() })
+		if !said() {
 			p.t.Errorf("%s does not say %q", p.name, text)
 		}
 	}
