@@ -48,7 +48,7 @@ func TestChaos(t *testing.T) {
 			})
 		}
 	})
-	text := table(all)
+	text := caption(len(all), len(seeds(t)), duration) + table(all)
 	fmt.Println(text)
 	if os.Getenv("CHAOS_UPDATE") != "" && !t.Failed() {
 		if err := updatePage("../../docs/link.md", text); err != nil {

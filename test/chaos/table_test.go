@@ -8,6 +8,15 @@ import (
 	"time"
 )
 
+// caption says what the table is of.
+func caption(troubles, worlds int, duration time.Duration) string {
+	settings := "with `keepalive = \"5s\"`, no fault longer than 20 s"
+	if duration >= longRun {
+		settings = "with the settings that are shipped"
+	}
+	return fmt.Sprintf("%d faults, in %d worlds beside each other for %s, %s:\n\n", troubles, worlds, duration, settings)
+}
+
 // table shows for each trouble how often it came and what it did, in seconds.
 func table(all []measured) string {
 	by := map[string][]measured{}
