@@ -160,11 +160,14 @@ func (c *Client) mend() {
 
 // mayReturn says whether a link that was lost for this reason is to be asked for again on this connection; otherwise the client has ended.
 func (c *Client) mayReturn(l *line, why *Error) bool {
-	if passing(why.Class) {
+	c.mu.Lock()
+	back, fresh := l.back, l.fresh
+	l.fresh = l.fresh || !back
+	c.mu.Unlock()
+	switch {
+	case back:
 		return true
-	}
-	if why.Class == ClassAuth && c.o.Auth == AuthSAS && !l.fresh { // the hub may only want a fresh token
-		l.fresh = true
+	case why.Class == ClassAuth && c.o.Auth == AuthSAS && !fresh: // the hub may only want a new token
 		if c.RenewToken(c.ctx) == nil {
 			return true
 		}
@@ -237,7 +240,7 @@ func (c *Client) notMended(l *line, e *Error) {
 		l.strikes, l.struck = max(l.strikes, 1)+1, time.Now()
 		c.sessionDead = true
 	}
-	l.lost, l.due = e, time.Now().Add(l.tries.Next())
+	l.lost, l.back, l.due = e, passing(e.Class), time.Now().Add(l.tries.Next())
 	c.healthLocked(l.part, func(h *Health) { h.Phase, h.Cause, h.Deadline, h.Next = Down, e, time.Time{}, l.due })
 }
 

@@ -20,6 +20,7 @@ type line struct {
 	closed chan struct{} // closed when the library has let the last link go
 
 	lost  *Error    // why there is none; nil while there is
+	back  bool      // it may be had again on this connection
 	since time.Time // when the present one was made
 
 	asked    time.Time // when the probe that is out was sent; zero when none is
@@ -133,7 +134,9 @@ func (c *Client) loseLocked(l *line, why *Error) {
 		l.fresh = false
 	}
 	l.lost, l.asked, l.due = why, time.Time{}, now
-	if passing(why.Class) {
+	// A breach of the protocol may be a mishap once.
+	l.back = passing(why.Class) || (why.Class == ClassProtocol && l.tries.Failures() == 0)
+	if l.back {
 		l.due = now.Add(l.tries.Next())
 	}
 	c.changedLocked(l)

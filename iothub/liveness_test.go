@@ -70,6 +70,7 @@ func troubles() []trouble {
 		},
 		{name: "session ended", begin: func(b *bed) { b.EndSessions("amqp:internal-error", "moving") }, parts: links, notice: told, alone: true},
 		{name: "session ended without a word", begin: func(b *bed) { b.EndSessions("", "") }, parts: links, notice: told, alone: true},
+		{name: "session ended for a breach", begin: func(b *bed) { b.EndSessions("amqp:session:window-violation", "x") }, parts: links, notice: told, alone: true},
 		{name: "telemetry link detached", begin: func(b *bed) { b.DetachLinks(events, "amqp:link:detach-forced", "Server Busy") }, parts: link, notice: told, alone: true},
 		{name: "telemetry link detached without a word", begin: func(b *bed) { b.DetachLinks(events, "", "") }, parts: link, notice: told, alone: true},
 		{name: "telemetry link suspended", begin: func(b *bed) { b.SuspendLinks(events, "", "") }, parts: link, notice: told, alone: true},
