@@ -1,0 +1,61 @@
+package mcp9808
+
+import (
+	"context"
+	_ "embed" // for the sample configuration
+	"fmt"
+
+	"iotagent/sensors"
+)
+
+//go:embed sample.toml
+var sample string
+
+// Driver describes this driver.
+func Driver() sensors.Driver {
+	return sensors.Driver{
+		Type:   "mcp9808",
+		Doc:    "Microchip MCP9808 on I²C: temperature",
+		Sample: sample,
+		New:    func() sensors.Config { return &Config{Bus: "1", Address: 0x18, Resolution: 0.0625} },
+	}
+}
+
+// Config is the driver's part of a [[sensor]] table.
+type Config struct {
+	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1". Default "1".
+	Bus string `toml:"bus"`
+	// Address is 0x18 (pins A0 to A2 low, the default) to 0x1f.
+	Address int `toml:"address"`
+	// Resolution in °C is 0.0625 (default), 0.125, 0.25 or 0.5. A finer one takes longer.
+	Resolution float64 `toml:"resolution"`
+}
+
+var _ sensors.Config = (*Config)(nil)
+
+// Validate checks the keys.
+func (c *Config) Validate(bad func(key, msg string)) {
+	if _, err := sensors.I2CNumber(c.Bus); err != nil {
+		bad("bus", err.Error())
+	}
+	if c.Address < 0x18 || c.Address > 0x1f {
+		bad("address", fmt.Sprintf("want 0x18 to 0x1f, got 0x%02x", c.Address))
+	}
+	if _, ok := precisionOf(c.Resolution); !ok {
+		bad("resolution", fmt.Sprintf("want 0.0625, 0.125, 0.25 or 0.5, got %g", c.Resolution))
+	}
+}
+
+// Open finds the chip, makes its settings and shuts it down until the first reading.
+func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {
+	bus, err := sensors.OpenI2C(hw, c.Bus, uint16(c.Address))
+	if err != nil {
+		return nil, fmt.Errorf("mcp9808: %w", err)
+	}
+	d := &device{bus: bus}
+	d.precision, _ = precisionOf(c.Resolution) // Validate refused any other
+	if err := d.setUp(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", d, err)
+	}
+	return d, nil
+}
