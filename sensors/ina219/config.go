@@ -1,0 +1,80 @@
+package ina219
+
+import (
+	"context"
+	_ "embed" // for the sample configuration
+	"fmt"
+	"math/bits"
+	"slices"
+
+	"iotagent/sensors"
+)
+
+//go:embed sample.toml
+var sample string
+
+// Driver describes this driver.
+func Driver() sensors.Driver {
+	return sensors.Driver{
+		Type:   "ina219",
+		Doc:    "TI INA219 on I²C: current, voltage up to 26 V, power",
+		Sample: sample,
+		New: func() sensors.Config {
+			return &Config{Bus: "1", Address: 0x40, ShuntOhms: 0.1, ShuntRangeVolts: 0.32, Averages: 16}
+		},
+	}
+}
+
+// Config is the driver's part of a [[sensor]] table.
+type Config struct {
+	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1". Default "1".
+	Bus string `toml:"bus"`
+	// Address is 0x40 (pins A0 and A1 to ground, the default) to 0x4f.
+	Address int `toml:"address"`
+	// ShuntOhms is the resistor that the current flows through. Default 0.1, as on most boards.
+	ShuntOhms float64 `toml:"shunt_ohms"`
+	// ShuntRangeVolts is the largest voltage across it that can be measured: 0.04, 0.08, 0.16 or 0.32 (default).
+	ShuntRangeVolts float64 `toml:"shunt_range_volts"`
+	// Averages is how many conversions make one value: 1, 2, 4, 8, 16 (default), 32, 64 or 128.
+	Averages int `toml:"averages"`
+}
+
+var _ sensors.Config = (*Config)(nil)
+
+// maxShuntOhms is more than any shunt has: what is larger was meant in milliohms.
+const maxShuntOhms = 10
+
+// shuntRanges are the ranges that the chip knows, at the codes it has for them (table 4).
+func shuntRanges() []float64 { return []float64{0.04, 0.08, 0.16, 0.32} }
+
+// Validate checks the keys.
+func (c *Config) Validate(bad func(key, msg string)) {
+	if _, err := sensors.I2CNumber(c.Bus); err != nil {
+		bad("bus", err.Error())
+	}
+	if c.Address < 0x40 || c.Address > 0x4f {
+		bad("address", fmt.Sprintf("want 0x40 to 0x4f, got 0x%02x", c.Address))
+	}
+	if !(c.ShuntOhms >= 1e-6 && c.ShuntOhms <= maxShuntOhms) { // false for NaN
+		bad("shunt_ohms", fmt.Sprintf("want ohms, more than 0 and at most %d (a part marked R100 has 0.1), got %g", maxShuntOhms, c.ShuntOhms))
+	}
+	if !slices.Contains(shuntRanges(), c.ShuntRangeVolts) {
+		bad("shunt_range_volts", fmt.Sprintf("want 0.04, 0.08, 0.16 or 0.32, got %g", c.ShuntRangeVolts))
+	}
+	if c.Averages < 1 || c.Averages > 128 || bits.OnesCount(uint(c.Averages)) != 1 {
+		bad("averages", fmt.Sprintf("want 1, 2, 4, 8, 16, 32, 64 or 128, got %d", c.Averages))
+	}
+}
+
+// Open finds the chip, makes sure that it is one as far as that can be done, and resets it.
+func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {
+	bus, err := sensors.OpenI2C(hw, c.Bus, uint16(c.Address))
+	if err != nil {
+		return nil, fmt.Errorf("ina219: %w", err)
+	}
+	d := &device{bus: bus, shunt: shunt{ohms: c.ShuntOhms, gain: slices.Index(shuntRanges(), c.ShuntRangeVolts)}, averages: c.Averages}
+	if err := d.setUp(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", d, err)
+	}
+	return d, nil
+}
