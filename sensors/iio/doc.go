@@ -1,0 +1,41 @@
+// Package iio reads whatever a kernel driver offers as an industrial I/O device: converters, sensors of the air, light and pressure.
+//
+// # Sources
+//
+// The kernel's Documentation/ABI/testing/sysfs-bus-iio and driver-api/iio/core.rst; how the files are named, drivers/iio/industrialio-core.c.
+//
+// # Units
+//
+// The kernel's own in brackets. What a device has beyond these (acceleration, proximity, intensity, counts) is not read.
+//
+//   - temp: temperature_celsius, °C (m°C)
+//   - pressure: pressure_pascals, Pa (kPa)
+//   - humidityrelative: humidity_percent (m%)
+//   - voltage: voltage_0_volts, V (mV); the difference of two inputs, voltage0-voltage1, is voltage_0_1_volts
+//   - current: current_amperes, A (mA)
+//   - power: power_watts, W (mW)
+//   - energy: energy_joules, J, a counter
+//   - resistance: resistance_ohms, Ω
+//   - illuminance: illuminance_lux, lx
+//   - concentration: co2_ppm, voc_ppm, parts per million (percent); concentration_ppm where it does not say of what
+//   - distance: distance_meters, m
+//   - ph: acidity_ph
+//
+// A channel's number and modifier stand in the name as in the file: temp_ambient is temperature_ambient_celsius, voltage3 voltage_3_volts. Its
+// label, where it has one, takes the place of the number: voltage_battery_volts. Labels that two channels share are followed by the number.
+// Values are rounded to nine digits, which is more than any converter has.
+//
+// # Timing
+//
+// A driver converts when the file is read, and blocks: a millisecond to a second for each channel, an SCD4x up to five.
+//
+// # Quirks
+//
+//   - A value is (raw + offset) × scale; the offset comes first. Where there is a file _input the kernel has done that, and it is read
+//     instead. Scale and offset are the channel's own, or shared by its type, or by all; which is looked up once, and the values at each
+//     reading, after the raw one, since a driver that sets its own range changes them.
+//   - The number of iio:deviceN changes from boot to boot. Devices are found by name and place, and looked at again before each reading.
+//   - While a program streams a device through its buffer, a read is answered with EBUSY.
+//   - EAGAIN means that the first conversion is under way. It is waited for.
+//   - A driver may describe a chip that is not there: few of them check its identity.
+package iio
