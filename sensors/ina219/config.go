@@ -44,7 +44,7 @@ var _ sensors.Config = (*Config)(nil)
 // maxShuntOhms is more than any shunt has: what is larger was meant in milliohms.
 const maxShuntOhms = 10
 
-// shuntRanges are the ranges that the chip knows, at the codes it has for them (table 4).
+// shuntRanges are the ranges that the chip knows, at the codes it has for them (8.6.2.1).
 func shuntRanges() []float64 { return []float64{0.04, 0.08, 0.16, 0.32} }
 
 // Validate checks the keys.
