@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 
+	"iotagent/internal/crc8"
 	"iotagent/sensors"
 	"iotagent/sensors/sensortest"
 )
@@ -41,7 +42,7 @@ func frame(status byte, humidity, temperature uint32) []byte {
 	b := []byte{
 		status, byte(humidity >> 12), byte(humidity >> 4), byte(humidity<<4) | byte(temperature>>16), byte(temperature >> 8), byte(temperature),
 	}
-	return append(b, crc8(b))
+	return append(b, crc8.Sum(b))
 }
 
 func TestDecode(t *testing.T) {
@@ -242,7 +243,7 @@ func FuzzDecode(f *testing.F) {
 		if len(b) != frameSize {
 			return
 		}
-		damaged := crc8(b[:6]) != b[6]
+		damaged := crc8.Sum(b[:6]) != b[6]
 		samples, err := decode([frameSize]byte(b))
 		if (err == nil) != (len(samples) == 2) || errors.Is(err, sensors.ErrChecksum) != damaged {
 			t.Fatalf("samples %v beside error %v; damaged: %t", samples, err, damaged)

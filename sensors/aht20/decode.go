@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"iotagent/internal/crc8"
 	"iotagent/sensors"
 )
 
@@ -15,7 +16,7 @@ var errNoHumidity = errors.New("humidity reads 0: the chip measured nothing")
 
 // decode turns a measurement, of which the chip is no longer busy, into values rounded to its resolution.
 func decode(b [frameSize]byte) ([]sensors.Sample, error) {
-	if want := crc8(b[:frameSize-1]); b[6] != want {
+	if want := crc8.Sum(b[:frameSize-1]); b[6] != want {
 		return nil, fmt.Errorf("measurement: checksum 0x%02x, want 0x%02x (an AHT10 sends none): %w", b[6], want, sensors.ErrChecksum)
 	}
 	if b[0]&statusCalibrated == 0 {
@@ -33,21 +34,6 @@ func decode(b [frameSize]byte) ([]sensors.Sample, error) {
 		{Name: "temperature_celsius", Value: t},
 		{Name: "humidity_percent", Value: round(percent(humidity))},
 	}, nil
-}
-
-// crc8 is the checksum of section 7.4: polynomial 0x31, initial value 0xFF.
-func crc8(b []byte) byte {
-	crc := byte(0xff)
-	for _, x := range b {
-		crc ^= x
-		for range 8 {
-			carry := crc & 0x80
-			if crc <<= 1; carry != 0 {
-				crc ^= 0x31
-			}
-		}
-	}
-	return crc
 }
 
 // percent is the relative humidity (section 8).

@@ -3,8 +3,20 @@ package all
 
 import (
 	"iotagent/sensors"
+	"iotagent/sensors/ads1115"
+	"iotagent/sensors/aht20"
+	"iotagent/sensors/bh1750"
 	"iotagent/sensors/bme280"
+	"iotagent/sensors/bmp388"
 	"iotagent/sensors/ds18b20"
+	"iotagent/sensors/hwmon"
+	"iotagent/sensors/iio"
+	"iotagent/sensors/ina219"
+	"iotagent/sensors/ina226"
+	"iotagent/sensors/lm75"
+	"iotagent/sensors/mcp9808"
+	"iotagent/sensors/sht3x"
+	"iotagent/sensors/sht4x"
 	"iotagent/sensors/sim"
 	"iotagent/sensors/system"
 )
@@ -12,8 +24,20 @@ import (
 // Drivers returns every driver, in the order of their types.
 func Drivers() []sensors.Driver {
 	return []sensors.Driver{
+		ads1115.Driver(),
+		aht20.Driver(),
+		bh1750.Driver(),
 		bme280.Driver(),
+		bmp388.Driver(),
 		ds18b20.Driver(),
+		hwmon.Driver(),
+		iio.Driver(),
+		ina219.Driver(),
+		ina226.Driver(),
+		lm75.Driver(),
+		mcp9808.Driver(),
+		sht3x.Driver(),
+		sht4x.Driver(),
 		sim.Driver(),
 		system.Driver(),
 	}

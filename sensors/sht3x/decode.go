@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"iotagent/internal/crc8"
 	"iotagent/sensors"
 )
 
@@ -22,27 +23,12 @@ func parse(frame []byte) ([]uint16, error) {
 	words := make([]uint16, len(frame)/wordSize)
 	for i := range words {
 		b := frame[i*wordSize:][:wordSize]
-		if want := crc8(b[:2]); b[2] != want {
+		if want := crc8.Sum(b[:2]); b[2] != want {
 			return nil, fmt.Errorf("word %d of the answer: checksum 0x%02x, want 0x%02x: %w", i+1, b[2], want, sensors.ErrChecksum)
 		}
 		words[i] = binary.BigEndian.Uint16(b)
 	}
 	return words, nil
-}
-
-// crc8 is the checksum of section 4.12: polynomial 0x31, initial value 0xFF.
-func crc8(b []byte) byte {
-	crc := byte(0xff)
-	for _, x := range b {
-		crc ^= x
-		for range 8 {
-			carry := crc & 0x80
-			if crc <<= 1; carry != 0 {
-				crc ^= 0x31
-			}
-		}
-	}
-	return crc
 }
 
 // celsius is the temperature (section 4.13).

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 
+	"iotagent/internal/crc8"
 	"iotagent/sensors"
 	"iotagent/sensors/sensortest"
 )
@@ -33,7 +34,7 @@ func frame(words ...uint16) []byte {
 	var out []byte
 	for _, w := range words {
 		b := []byte{byte(w >> 8), byte(w)}
-		out = append(append(out, b...), crc8(b))
+		out = append(append(out, b...), crc8.Sum(b))
 	}
 	return out
 }
@@ -49,7 +50,7 @@ func decode(b []byte) ([]sensors.Sample, error) {
 
 func TestChecksum(t *testing.T) {
 	for in, want := range map[string]byte{"beef": 0x92, "0000": 0x81, "ffff": 0xac} { // the first is the datasheet's, table 20
-		if got := crc8(unhex(t, in)); got != want {
+		if got := crc8.Sum(unhex(t, in)); got != want {
 			t.Errorf("checksum of %s: 0x%02x, want 0x%02x", in, got, want)
 		}
 	}
@@ -297,7 +298,7 @@ func FuzzDecode(f *testing.F) {
 		if len(b) != 2*wordSize {
 			return
 		}
-		damaged := crc8(b[0:2]) != b[2] || crc8(b[3:5]) != b[5]
+		damaged := crc8.Sum(b[0:2]) != b[2] || crc8.Sum(b[3:5]) != b[5]
 		samples, err := decode(b)
 		if (err == nil) != (len(samples) == 2) || errors.Is(err, sensors.ErrChecksum) != damaged {
 			t.Fatalf("samples %v beside error %v; damaged: %t", samples, err, damaged)

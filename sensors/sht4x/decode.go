@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"iotagent/internal/crc8"
 	"iotagent/sensors"
 )
 
@@ -36,25 +37,10 @@ func parse(frame [frameSize]byte) (answer, error) {
 
 // word takes a word out of its two bytes and their checksum.
 func word(b []byte) (uint16, error) {
-	if want := crc8(b[:2]); b[2] != want {
+	if want := crc8.Sum(b[:2]); b[2] != want {
 		return 0, fmt.Errorf("checksum 0x%02x, want 0x%02x: %w", b[2], want, sensors.ErrChecksum)
 	}
 	return binary.BigEndian.Uint16(b), nil
-}
-
-// crc8 is the datasheet's checksum ("Checksum Calculation"): polynomial 0x31, initial value 0xFF.
-func crc8(b []byte) byte {
-	crc := byte(0xff)
-	for _, x := range b {
-		crc ^= x
-		for range 8 {
-			carry := crc & 0x80
-			if crc <<= 1; carry != 0 {
-				crc ^= 0x31
-			}
-		}
-	}
-	return crc
 }
 
 // celsius is the temperature ("Conversion of Signal Output").

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 
+	"iotagent/internal/crc8"
 	"iotagent/sensors"
 	"iotagent/sensors/sensortest"
 )
@@ -29,7 +30,7 @@ func unhex(t testing.TB, s string) []byte {
 
 // frame is a frame with right checksums.
 func frame(first, second uint16) []byte {
-	word := func(w uint16) []byte { b := []byte{byte(w >> 8), byte(w)}; return append(b, crc8(b)) }
+	word := func(w uint16) []byte { b := []byte{byte(w >> 8), byte(w)}; return append(b, crc8.Sum(b)) }
 	return append(word(first), word(second)...)
 }
 
@@ -44,7 +45,7 @@ func decode(b []byte) ([]sensors.Sample, error) {
 
 func TestChecksum(t *testing.T) {
 	for in, want := range map[string]byte{"beef": 0x92, "0000": 0x81, "ffff": 0xac} { // the first is the datasheet's
-		if got := crc8(unhex(t, in)); got != want {
+		if got := crc8.Sum(unhex(t, in)); got != want {
 			t.Errorf("checksum of %s: 0x%02x, want 0x%02x", in, got, want)
 		}
 	}
@@ -231,7 +232,7 @@ func FuzzDecode(f *testing.F) {
 		if len(b) < frameSize {
 			return
 		}
-		damaged := crc8(b[0:2]) != b[2] || crc8(b[3:5]) != b[5]
+		damaged := crc8.Sum(b[0:2]) != b[2] || crc8.Sum(b[3:5]) != b[5]
 		samples, err := decode(b[:frameSize])
 		if (err == nil) != (len(samples) == 2) || errors.Is(err, sensors.ErrChecksum) != damaged {
 			t.Fatalf("samples %v beside error %v; damaged: %t", samples, err, damaged)
