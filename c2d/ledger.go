@@ -1,6 +1,7 @@
 package c2d
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -159,16 +160,19 @@ func (l *Ledger) get(id string) (*record, error) {
 	return r, err
 }
 
-// nextDue returns one finished command that is still to be reported, or nil.
+// nextDue returns the finished command that is to be reported next, the one that ended first, or nil.
 func (l *Ledger) nextDue() (*record, error) {
-	var r *record
-	err := l.view(func(t *tables) (err error) {
-		if id, _ := t.due.Cursor().First(); id != nil {
-			r, err = decode(id, t.commands.Get(id))
-		}
-		return err
+	var first *record
+	err := l.view(func(t *tables) error {
+		return t.due.ForEach(func(id, _ []byte) error {
+			r, err := decode(id, t.commands.Get(id))
+			if err == nil && r != nil && (first == nil || cmp.Or(r.Ended.Compare(first.Ended), cmp.Compare(r.Seq, first.Seq)) < 0) {
+				first = r
+			}
+			return err
+		})
 	})
-	return r, err
+	return first, err
 }
 
 // unfinished returns all records without an outcome.
