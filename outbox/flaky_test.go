@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,4 +112,29 @@ func flaky(t *testing.T, dir string, loss time.Duration, r *rand.Rand) {
 		t.Errorf("left behind: %+v, %v", s.Queued, err)
 	}
 	outboxtest.Check(t, dir)
+}
+
+// TestCheckOnDeadDisk: it does not wait for a disk that cannot even be opened, but says why it cannot be done.
+func TestCheckOnDeadDisk(t *testing.T) {
+	dir := quickDir(t)
+	synctest.Test(t, func(t *testing.T) {
+		disk := new(faulty)
+		disk.none.Store(true)
+		q := open(t, dir, &outbox.Options{OpenFile: disk.open})
+		began := time.Now()
+		if r, err := q.Check(t.Context()); !errors.Is(err, syscall.EIO) {
+			t.Errorf("check: %+v, %v", r, err)
+		}
+		if _, err := q.Purge(t.Context(), nil, time.Time{}); !errors.Is(err, syscall.EIO) {
+			t.Errorf("purge: %v", err)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("it took %v to say so", took)
+		}
+		disk.none.Store(false)
+		time.Sleep(5 * time.Second)
+		if r, err := q.Check(t.Context()); err != nil || !r.Sound() {
+			t.Errorf("once the disk works: %+v, %v", r, err)
+		}
+	})
 }

@@ -69,7 +69,7 @@ type Outbox struct {
 	markerDue, markerOld, touchDue, gapsChanged, segsChanged bool
 	clean                                                    bool // everything is written, and the end is to be noted
 
-	jobs        []func()
+	jobs        []job
 	syncs       []chan error
 	closing     bool
 	closed      bool

@@ -115,8 +115,14 @@ func (o *Outbox) scanStagedLocked(lane Lane, at uint64, bodies bool) (items []It
 	return append(items, l.gapItems(at, math.MaxUint64)...), math.MaxUint64, false, nil
 }
 
-// do has the writer run a job and waits for it.
-func (o *Outbox) do(ctx context.Context, job func() error) error {
+// job is what the writer is asked to do.
+type job struct {
+	do  func() error
+	res chan error // holds one
+}
+
+// do has the writer run a job and waits for it. While the disk does not even let the writer get there it returns why.
+func (o *Outbox) do(ctx context.Context, fn func() error) error {
 	o.mu.Lock()
 	if o.closed || o.closing {
 		o.mu.Unlock()
@@ -126,12 +132,12 @@ func (o *Outbox) do(ctx context.Context, job func() error) error {
 		defer o.mu.Unlock()
 		return ErrReadOnly
 	}
-	res := make(chan error, 1)
-	o.jobs = append(o.jobs, func() { res <- job() })
+	j := job{do: fn, res: make(chan error, 1)}
+	o.jobs = append(o.jobs, j)
 	o.mu.Unlock()
 	o.wake()
 	select {
-	case err := <-res:
+	case err := <-j.res:
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -59,6 +59,9 @@ func (o *Outbox) step() (wait time.Duration, stop bool) {
 			tries++
 			o.degradeLocked(err)
 			o.answerLocked(err)
+			if !o.loaded || o.control == nil || o.controlSick != nil || o.sick { // jobs come after that
+				o.refuseJobsLocked(err)
+			}
 		}
 	}
 }
@@ -175,8 +178,16 @@ func (o *Outbox) io(fn func() error) error {
 func (o *Outbox) jobLocked() error {
 	j := o.jobs[0]
 	o.jobs = o.jobs[1:]
-	j()
+	j.res <- j.do()
 	return nil
+}
+
+// refuseJobsLocked answers those who wait for a job that cannot be begun.
+func (o *Outbox) refuseJobsLocked(err error) {
+	for _, j := range o.jobs {
+		j.res <- fmt.Errorf("outbox %s: %w", o.dir, err)
+	}
+	o.jobs = nil
 }
 
 // degradeLocked notes that the disk does not work, says so once, and lets everybody who waits for it go on.
@@ -250,6 +261,7 @@ func (o *Outbox) finishLocked(err error) {
 	for _, r := range o.rejects {
 		o.tellRejectLocked(r)
 	}
+	o.refuseJobsLocked(ErrClosed)
 	close(o.changed)
 	o.signalRoomLocked()
 }
