@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -129,7 +130,10 @@ func (p *process) await(t *testing.T, what string, from int, patience time.Durat
 		case <-p.ended:
 			t.Fatalf("the worker ended before %s: %s%s", what, p.complaints(), p.stderr.String())
 		case <-ctx.Done():
-			t.Fatalf("waited %s in vain for %s", patience, what)
+			_ = p.cmd.Process.Signal(syscall.SIGQUIT) // to see where it stands
+			<-p.ended
+			_ = p.cmd.Wait() // killed
+			t.Fatalf("waited %s in vain for %s\n%s", patience, what, p.stderr.String())
 		}
 	}
 }

@@ -5,6 +5,7 @@ package boltfile
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"runtime/debug"
@@ -53,10 +54,32 @@ func (f *File) guard(fn func() error) (err error) {
 	return f.protect(fn)
 }
 
+// reach reads from the two pages that bbolt looks at, with its locks held, when a transaction begins. A fault there would leave the locks held, and a
+// commit under way would wait for them for ever; a plain read fails in its place.
+func (f *File) reach() error {
+	if f.fd == nil {
+		return nil
+	}
+	var b [1]byte
+	for _, at := range []int64{0, PageSize} {
+		switch _, err := f.fd.ReadAt(b[:], at); {
+		case errors.Is(err, io.EOF):
+			f.broken.Store(true)
+			return Damaged("cut short")
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
 // begin starts a transaction. The lock lets nobody wait inside bbolt for somebody who panicked there.
 func (f *File) begin(writable bool) (tx *bbolt.Tx, err error) {
 	f.starting.Lock()
 	defer f.starting.Unlock()
+	if err := f.reach(); err != nil {
+		return nil, err
+	}
 	inside := false
 	err = f.guard(func() (err error) {
 		inside = true
