@@ -92,7 +92,7 @@ func (c *Client) healthLocked(p Part, f func(*Health)) {
 		return
 	}
 	h.Since = time.Now()
-	if h.Phase == Down && before != "" {
+	if h.Phase == Down && (before == Proven || before == Doubtful) { // and not each try that fails
 		h.Losses++
 	}
 }

@@ -19,6 +19,8 @@ type line struct {
 	change chan struct{} // closed when there is another link, or none any more
 	closed chan struct{} // closed when the library has let the last link go
 
+	opening bool // it is being attached: a loss is the attach's failure, which is counted once
+
 	lost  *Error    // why there is none; nil while there is
 	back  bool      // it may be had again on this connection
 	since time.Time // when the present one was made
@@ -50,10 +52,8 @@ func (l link) close(ctx context.Context) error {
 	return l.receiver.Close(ctx)
 }
 
-const (
-	telemetryPrefix = "telemetry-"
-	commandPrefix   = "command-"
-)
+// telemetryPrefix begins the names of telemetry links.
+const telemetryPrefix = "telemetry-"
 
 func newLine(p Part) *line {
 	l := &line{part: p, change: make(chan struct{}), closed: make(chan struct{}), tries: reattachWaits()}
@@ -128,6 +128,10 @@ func (c *Client) linkFailed(dead link, why *Error) {
 
 // loseLocked ends the present link of a line; keep makes a new one.
 func (c *Client) loseLocked(l *line, why *Error) {
+	if l.opening {
+		l.lost = why
+		return
+	}
 	now := time.Now()
 	if now.Sub(l.since) >= stable {
 		l.tries.Reset()
@@ -213,7 +217,7 @@ func (c *Client) begin(ctx context.Context) error {
 func (c *Client) attach(ctx context.Context, l *line) error {
 	c.mu.Lock()
 	session, now := c.session, link{name: linkName(l.part.String())}
-	l.link, l.lost, l.since = now, nil, time.Now() // it may be lost before the library returns
+	l.link, l.lost, l.since, l.opening = now, nil, time.Now(), true // it may be lost before the library returns
 	c.mu.Unlock()
 	var err error
 	if l.part == Telemetry {
@@ -225,6 +229,7 @@ func (c *Client) attach(ctx context.Context, l *line) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	l.opening = false
 	if err != nil {
 		e := failure("attach "+l.part.String(), err)
 		l.lost = e

@@ -32,7 +32,7 @@ func (*tape) Close() error                     { return nil }
 // The names and frames of a session on channel 0 with a telemetry link, whose handle is 2, and a command link.
 const (
 	linkT = telemetryPrefix + "T"
-	linkC = commandPrefix + "C"
+	linkC = "command-C"
 )
 
 func attachFrame(name string, handle byte, receiver bool) string {
