@@ -34,6 +34,19 @@ func ReadAttr(path string) (string, error) {
 	return strings.TrimSpace(string(buf[:n])), nil
 }
 
+// Meaning adds to an error of ReadAttr what the kernel's number says of the chip: ErrAbsent, ErrTimeout or ErrChecksum. Others, and nil, it returns as they are.
+func Meaning(err error) error {
+	switch number, _ := errors.AsType[unix.Errno](err); number {
+	case unix.ENOENT, unix.ENODEV, unix.ENXIO, unix.EREMOTEIO:
+		return fmt.Errorf("%w: %w", ErrAbsent, err)
+	case unix.ETIMEDOUT:
+		return fmt.Errorf("%w: %w", ErrTimeout, err)
+	case unix.EBADMSG:
+		return fmt.Errorf("%w: %w", ErrChecksum, err)
+	}
+	return err
+}
+
 // ignoringEINTR tries a system call again when a signal came in between, but not for ever.
 func ignoringEINTR(call func() (int, error)) (n int, err error) {
 	for range 10 {

@@ -158,24 +158,8 @@ func (d *device) text(ctx context.Context, file string) (string, error) {
 
 // classify adds what the kernel's error number means.
 func classify(err error) error {
-	is := func(numbers ...unix.Errno) bool {
-		for _, n := range numbers {
-			if errors.Is(err, n) {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case is(unix.ENOENT, unix.ENODEV, unix.ENXIO, unix.EREMOTEIO):
-		return fmt.Errorf("%w: %w", sensors.ErrAbsent, err)
-	case is(unix.ETIMEDOUT):
-		return fmt.Errorf("%w: %w", sensors.ErrTimeout, err)
-	case is(unix.EBADMSG):
-		return fmt.Errorf("%w: %w", sensors.ErrChecksum, err)
-	case is(unix.ENODATA, unix.EOPNOTSUPP):
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("%w: %w", errOff, err)
-	default:
-		return err
 	}
+	return sensors.Meaning(err)
 }

@@ -144,24 +144,8 @@ func parseNumber(text string) (float64, error) {
 
 // classify adds what the kernel's error number means.
 func classify(err error) error {
-	is := func(numbers ...unix.Errno) bool {
-		for _, n := range numbers {
-			if errors.Is(err, n) {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case is(unix.ENOENT, unix.ENODEV, unix.ENXIO, unix.EREMOTEIO):
-		return fmt.Errorf("%w: %w", sensors.ErrAbsent, err)
-	case is(unix.ETIMEDOUT):
-		return fmt.Errorf("%w: %w", sensors.ErrTimeout, err)
-	case is(unix.EBADMSG):
-		return fmt.Errorf("%w: %w", sensors.ErrChecksum, err)
-	case is(unix.EBUSY):
+	if errors.Is(err, unix.EBUSY) {
 		return fmt.Errorf("another program streams this device (buffer/enable is 1): %w", err)
-	default:
-		return err
 	}
+	return sensors.Meaning(err)
 }
