@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"periph.io/x/conn/v3/i2c"
+	"periph.io/x/conn/v3/spi"
 )
 
 // ErrClosed says that the buses were closed because the program ends.
@@ -23,6 +24,8 @@ type HardwareOptions struct {
 	TxTimeout time.Duration
 	// CloseTimeout is the longest Close waits for transactions that are under way. 0 means 1 s.
 	CloseTimeout time.Duration
+	// StateDir is the directory in which drivers may keep a small file each; "" for none.
+	StateDir string
 }
 
 // Board is the hardware of one machine: it opens each bus once, at first use, and lends it to every sensor on it.
@@ -59,6 +62,19 @@ func NewHardware(root string, o *HardwareOptions) *Board {
 
 // Root returns the directory that holds proc, sys and dev.
 func (b *Board) Root() string { return b.root }
+
+// StateDir returns HardwareOptions.StateDir.
+func (b *Board) StateDir() string { return b.opts.StateDir }
+
+// SPI is not there yet.
+func (b *Board) SPI(name string) (spi.Port, error) {
+	return nil, fmt.Errorf("spi port %q: not supported yet", name)
+}
+
+// Input is not there yet.
+func (b *Board) Input(line string, _ InputOptions) (Input, error) {
+	return nil, fmt.Errorf("gpio line %q: not supported yet", line)
+}
 
 // I2C returns the bus of that name or number. It fails only for a name that is none, or after Close: whether the bus exists shows at
 // its first transaction, and a bus that comes later (a USB adapter) is found then.

@@ -7,8 +7,10 @@ package sensors
 import (
 	"context"
 	"errors"
+	"time"
 
 	"periph.io/x/conn/v3/i2c"
+	"periph.io/x/conn/v3/spi"
 
 	"iotagent/internal/clock"
 	"iotagent/internal/quantity"
@@ -43,6 +45,23 @@ type Sensor interface {
 	String() string
 }
 
+// Watcher is a Sensor that notices things between two readings, such as the edges of an input.
+type Watcher interface {
+	Sensor
+	// Events returns what was noticed, in order; the channel is the same at each call, and Halt closes it.
+	Events() <-chan Event
+}
+
+// Event is something that a Watcher noticed. It becomes a reading of its own, an alarm.
+type Event struct {
+	// At is when it happened, with a monotonic part.
+	At time.Time
+	// Samples are as those of Read; at least one.
+	Samples []Sample
+	// Reason says what happened, for a person: "rising edge".
+	Reason string
+}
+
 // Config is the decoded [[sensor]] table of one driver: a pointer to a struct with toml tags for the driver's own keys.
 type Config interface {
 	// Validate calls bad for every key whose value cannot be right; key is as written in the file. No I/O.
@@ -56,6 +75,13 @@ type Hardware interface {
 	// I2C returns the bus of that name or number ("1", "I2C1", "/dev/i2c-1"). Every caller gets the same owner, which lets one
 	// transaction through at a time; closing is not the caller's business.
 	I2C(name string) (i2c.Bus, error)
+	// SPI returns the port of that name, which is a bus and a chip select ("0.1", "SPI0.1", "/dev/spidev0.1"). Drivers use OpenSPI.
+	SPI(name string) (spi.Port, error)
+	// Input takes a GPIO line as an input, until its Close. The line is named as a technician names it ("GPIO17", "P1_11", "gpiochip0:17",
+	// a line's label). It fails when somebody holds the line already, saying who.
+	Input(line string, o InputOptions) (Input, error)
+	// StateDir is the directory in which a driver may keep a small file over restarts; "" when there is none.
+	StateDir() string
 	// Root is the directory that holds proc, sys and dev: "/" on a real machine, a fixture tree in tests.
 	Root() string
 }
@@ -111,4 +137,6 @@ type Reading struct {
 	// Quality is never empty; Reason says why it is not Good, for a person.
 	Quality Quality
 	Reason  string
+	// Alarm says that the reading goes at once and is never lost: it is sealed alone, in the alarm lane. Reason says why.
+	Alarm bool
 }

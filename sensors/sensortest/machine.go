@@ -11,6 +11,7 @@ import (
 	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 	"periph.io/x/conn/v3/physic"
+	"periph.io/x/conn/v3/spi"
 
 	"iotagent/sensors"
 )
@@ -19,6 +20,12 @@ import (
 type Machine struct {
 	// Bus is every I²C bus of this machine; nil when it has none.
 	Bus i2c.Bus
+	// Port is every SPI port of this machine; nil when it has none.
+	Port spi.Port
+	// Lines are its GPIO inputs by the name that a driver asks for.
+	Lines map[string]sensors.Input
+	// State is where drivers may keep files; "" for nowhere.
+	State string
 	// Dir holds proc, sys and dev.
 	Dir string
 }
@@ -32,6 +39,26 @@ func (m *Machine) I2C(name string) (i2c.Bus, error) {
 	}
 	return m.Bus, nil
 }
+
+// SPI returns the machine's port.
+func (m *Machine) SPI(name string) (spi.Port, error) {
+	if m.Port == nil {
+		return nil, fmt.Errorf("spi port %q: %w", name, sensors.ErrAbsent)
+	}
+	return m.Port, nil
+}
+
+// Input returns the machine's line of that name.
+func (m *Machine) Input(line string, _ sensors.InputOptions) (sensors.Input, error) {
+	l := m.Lines[line]
+	if l == nil {
+		return nil, fmt.Errorf("gpio line %q: %w", line, sensors.ErrAbsent)
+	}
+	return l, nil
+}
+
+// StateDir returns State.
+func (m *Machine) StateDir() string { return m.State }
 
 // Root returns the directory that holds proc, sys and dev.
 func (m *Machine) Root() string { return m.Dir }

@@ -47,7 +47,7 @@ type Fault struct {
 
 // sampleName matches names in lower_snake_case that end in their unit; load averages end in their time.
 func sampleName() *regexp.Regexp {
-	return regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*_(celsius|percent|pascals|bytes|seconds|lux|volts|amperes|watts|ohms|ppm|hertz|rpm|joules|meters|ph|ratio|1m|5m|15m)$`)
+	return regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*_(celsius|percent|pascals|bytes|seconds|lux|volts|amperes|watts|ohms|ppm|hertz|rpm|joules|meters|ph|ratio|count|state|uncertain|1m|5m|15m)$`)
 }
 
 // Run runs the contract as subtests of t, each in virtual time, so that a driver's waits cost nothing and a goroutine
