@@ -15,8 +15,16 @@ type Load struct {
 	Bytes    int
 }
 
-// ReadingBytes is how many bytes a reading takes in a message.
-func ReadingBytes(r *sensors.Reading) int { return len(appendReading(nil, r)) + 1 }
+// ordinaryGap is a time between two readings that is as long to write as most.
+const ordinaryGap = 100 * time.Second
+
+// ReadingBytes is how many bytes a reading takes in a message in that format, behind others of its sensor.
+func ReadingBytes(f Format, r *sensors.Reading) int {
+	b, next := batch{format: f}, *r
+	next.At.Wall, next.At.Mono = next.At.Wall.Add(ordinaryGap), next.At.Mono+ordinaryGap
+	first := b.append(nil, r)
+	return len(b.append(first, &next)) - len(first)
+}
 
 // CostADay estimates what these sensors cost of a hub's daily quota when nothing disturbs them: an alarm is a message of its own, and the others share
 // one for as long as it has room and may wait.
@@ -41,7 +49,7 @@ func laneCost(lane outbox.Lane, loads []Load, o PackOptions) *Metering {
 	if readings == 0 {
 		return &Metering{}
 	}
-	rest := overhead(lane)
+	rest := overhead(lane, o.Format)
 	messages := readings
 	if lane != outbox.Alarm && o.wait() > 0 {
 		flushes := min(fastest, day/float64(o.wait()))

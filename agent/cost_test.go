@@ -57,7 +57,7 @@ func TestCostADayIsWhatIsPacked(t *testing.T) {
 			}
 			b.stop()
 			got := meterAll(t, b.disk.Memory)
-			want := agent.CostADay([]agent.Load{{Lane: outbox.Normal, Interval: every, Bytes: agent.ReadingBytes(&r)}}, o)
+			want := agent.CostADay([]agent.Load{{Lane: outbox.Normal, Interval: every, Bytes: agent.ReadingBytes(agent.FormatJSON, &r)}}, o)
 			for _, f := range [][2]uint64{{got.Messages, want.Messages}, {got.Metered, want.Metered}, {got.Bytes, want.Bytes}} {
 				if ratio := float64(f[0]) * 24 * 60 / minutes / float64(f[1]); math.Abs(ratio-1) > 0.2 {
 					t.Errorf("a reading every %v: packed %+v in %d minutes, estimated %+v a day", every, got, minutes, want)

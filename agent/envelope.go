@@ -29,8 +29,9 @@ type Envelope struct {
 }
 
 const (
-	contentJSON = "application/json"
-	encodingUTF = "utf-8"
+	contentJSON  = "application/json"
+	contentSenML = "application/senml+json"
+	encodingUTF  = "utf-8"
 
 	envelopeVersion = 1
 	maxProperties   = 100
@@ -157,6 +158,8 @@ func (r *envelopeReader) text() string {
 	switch string(text) { // what nearly all have costs no memory
 	case contentJSON:
 		return contentJSON
+	case contentSenML:
+		return contentSenML
 	case encodingUTF:
 		return encodingUTF
 	}

@@ -15,11 +15,33 @@ type PackOptions struct {
 	FlushInterval time.Duration
 	// MaxLoss is the promise of the outbox; half of it bounds the wait too. 0 seals every reading at once.
 	MaxLoss time.Duration
+	// Format of the readings; "" means FormatJSON.
+	Format Format
+}
+
+// Format is how readings are written into a message.
+type Format string
+
+// The formats that docs/formats.md shows.
+const (
+	FormatJSON  Format = "json"
+	FormatSenML Format = "senml"
+)
+
+// contentType is what a message in this format says it is.
+func (f Format) contentType() string {
+	if f == FormatSenML {
+		return contentSenML
+	}
+	return contentJSON
 }
 
 func (o PackOptions) withDefaults() PackOptions {
 	if o.MaxMessageBytes == 0 {
 		o.MaxMessageBytes = 4096
+	}
+	if o.Format == "" {
+		o.Format = FormatJSON
 	}
 	if o.FlushInterval == 0 {
 		o.FlushInterval = 5 * time.Second
@@ -41,7 +63,9 @@ type sealed struct {
 // batch is the open message of one lane: readings that wait for company.
 type batch struct {
 	lane   outbox.Lane
-	room   int // bytes of body that still make one metered message
+	format Format
+	senml  senml // the state of the open message, when that is the format
+	room   int   // bytes of body that still make one metered message
 	body   []byte
 	count  int
 	oldest time.Duration // monotonic time of the oldest reading
@@ -49,39 +73,50 @@ type batch struct {
 }
 
 func newBatch(lane outbox.Lane, o PackOptions) *batch {
-	return &batch{lane: lane, room: o.MaxMessageBytes - overhead(lane)}
+	return &batch{lane: lane, format: o.Format, room: o.MaxMessageBytes - overhead(lane, o.Format)}
 }
 
 // overhead is what the hub meters of a message of readings besides its body, at its largest.
-func overhead(lane outbox.Lane) int {
+func overhead(lane outbox.Lane, f Format) int {
 	id := outbox.ID{Epoch: ^uint64(0), Lane: lane, Seq: ^uint64(0)}
-	m, err := message(outbox.Entry{ID: id, Body: readingsEnvelope(time.Now(), nil).Encode()})
+	m, err := message(outbox.Entry{ID: id, Body: readingsEnvelope(f, time.Now(), nil).Encode()})
 	if err != nil { // our own encoding always decodes
 		return 0
 	}
 	return m.Size()
 }
 
-func readingsEnvelope(created time.Time, body []byte) *Envelope {
-	return &Envelope{ContentType: contentJSON, ContentEncoding: encodingUTF, Created: created, Body: body}
+func readingsEnvelope(f Format, created time.Time, body []byte) *Envelope {
+	return &Envelope{ContentType: f.contentType(), ContentEncoding: encodingUTF, Created: created, Body: body}
 }
 
 // add takes a reading in and returns the sealed message that had no room for it, if any.
 func (b *batch) add(r *sensors.Reading) (full *sealed) {
-	text := appendReading(nil, r)
-	if b.count > 0 && len(b.body)+1+len(text)+1 > b.room {
-		full = b.seal()
+	grown := b.append(b.body, r)
+	if b.count > 0 && len(grown)+len("]") > b.room {
+		full = b.seal() // without r, which was written behind what is sealed
+		grown = b.append(nil, r)
 	}
-	sep := byte(',')
 	if b.count == 0 {
-		sep = '['
 		b.oldest = r.At.Mono
 	}
 	b.oldest = min(b.oldest, r.At.Mono) // one that took long may come after one that began later
-	b.body = append(append(b.body, sep), text...)
+	b.body = grown
 	b.count++
 	b.last = *r
 	return full
+}
+
+// append writes a reading behind those of the body.
+func (b *batch) append(body []byte, r *sensors.Reading) []byte {
+	if b.format == FormatSenML {
+		return b.senml.add(body, r)
+	}
+	sep := byte(',')
+	if len(body) == 0 {
+		sep = '['
+	}
+	return appendReading(append(body, sep), r)
 }
 
 // seal closes the open message and starts an empty one; nil when there is nothing to seal.
@@ -96,9 +131,9 @@ func (b *batch) seal() *sealed {
 	m := &sealed{oldest: b.oldest, Message: outbox.Message{
 		Lane:     b.lane,
 		Readings: b.count,
-		Body:     readingsEnvelope(created, append(b.body, ']')).Encode(),
+		Body:     readingsEnvelope(b.format, created, append(b.body, ']')).Encode(),
 	}}
-	b.body, b.count = nil, 0
+	b.body, b.count, b.senml = nil, 0, senml{}
 	return m
 }
 

@@ -26,7 +26,7 @@ const (
 )
 
 // NewThinner returns what thins the readings of the sensors named and leaves everything else byte for byte as it is; messages stay
-// within maxMessageBytes, counted as PackOptions.MaxMessageBytes. It returns nil, which thins nothing, when no sensor is named.
+// within maxMessageBytes, counted as PackOptions.MaxMessageBytes. Only messages in FormatJSON are thinned. It returns nil, which thins nothing, when no sensor is named.
 func NewThinner(sensors []string, maxMessageBytes int) outbox.Thinner {
 	if len(sensors) == 0 {
 		return nil
@@ -71,7 +71,7 @@ func unchanged(n int) []outbox.Thinned {
 
 // thinnedOverhead is overhead for a message that stands for several.
 func thinnedOverhead(lane outbox.Lane) int {
-	return overhead(lane) + len(propSeqFrom) + len("18446744073709551615")
+	return overhead(lane, FormatJSON) + len(propSeqFrom) + len("18446744073709551615")
 }
 
 // readingsOf returns the readings of a message that the packer or the thinner made; ok is false for every other one.
@@ -177,7 +177,7 @@ func (t *thinning) emit(m thinMessage) {
 	}
 	t.out = append(t.out, outbox.Thinned{
 		Messages: m.messages, Readings: int(min(readings, 1<<31-1)),
-		Body: readingsEnvelope(m.created, append(body, ']')).Encode(),
+		Body: readingsEnvelope(FormatJSON, m.created, append(body, ']')).Encode(),
 	})
 }
 

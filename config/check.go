@@ -20,6 +20,12 @@ const (
 	AuthX509     = "x509"
 )
 
+// The ways of Telemetry.Format.
+const (
+	FormatJSON  = "json"
+	FormatSenML = "senml"
+)
+
 func (l *loader) bad(key, msg string) { l.ps.add(l.root.place(key), key, msg) }
 
 // missing reports a key that must be there, unless it may have been on a line that could not be read.
@@ -35,7 +41,7 @@ func (l *loader) check() {
 	l.checkSource()
 	l.checkAuth()
 	l.checkHubValues(&f.Hub)
-	l.oneOf("hub.auth", f.Hub.Auth, []string{AuthSAS, AuthSASPlain, AuthX509}, nil)
+	l.oneOf("hub.auth", f.Hub.Auth, []string{AuthSAS, AuthSASPlain, AuthX509})
 	l.checkTransport(&f.Hub)
 	l.within("hub.token_ttl", f.Hub.TokenTTL, time.Minute, 24*time.Hour)
 
@@ -43,20 +49,20 @@ func (l *loader) check() {
 		l.bad("agent.state_dir", "is empty; name a directory, or take the line out for /var/lib/iotagent")
 	}
 	l.within("agent.drain_timeout", f.Agent.DrainTimeout, 0, 10*time.Minute)
-	l.oneOf("agent.log_level", f.Agent.LogLevel, []string{"debug", "info", "warn", "error"}, nil)
+	l.oneOf("agent.log_level", f.Agent.LogLevel, []string{"debug", "info", "warn", "error"})
 
 	const least = 1 << 20
 	if b := f.Outbox.MaxBytes; b.Problem() == "" && b.N < least {
 		l.bad("outbox.max_bytes", fmt.Sprintf("want at least %v, got %v", quantity.Bytes{N: least}, b))
 	}
 	l.within("outbox.max_loss", f.Outbox.MaxLoss, 0, 24*time.Hour)
-	l.oneOf("outbox.order", f.Outbox.Order, []string{"oldest-first", "live-first"}, nil)
+	l.oneOf("outbox.order", f.Outbox.Order, []string{"oldest-first", "live-first"})
 
 	if n := f.Telemetry.MaxMessageBytes; n < 512 || n > 262144 {
 		l.bad("telemetry.max_message_bytes", fmt.Sprintf("want 512 to 262144, got %d", n))
 	}
 	l.within("telemetry.flush_interval", f.Telemetry.FlushInterval, 100*time.Millisecond, 24*time.Hour)
-	l.oneOf("telemetry.format", f.Telemetry.Format, []string{"json"}, []string{"senml"})
+	l.oneOf("telemetry.format", f.Telemetry.Format, []string{FormatJSON, FormatSenML})
 	l.checkFlash()
 	l.checkMetrics()
 }
@@ -241,13 +247,9 @@ func (l *loader) within(key string, d quantity.Duration, low, high time.Duration
 	}
 }
 
-// oneOf checks a choice; later names the words that a coming version will know.
-func (l *loader) oneOf(key, got string, known, later []string) {
-	switch {
-	case slices.Contains(known, got):
-	case slices.Contains(later, got):
-		l.bad(key, fmt.Sprintf("%q is not available in this version; want %s", got, oneOf(known)))
-	default:
+// oneOf checks a choice.
+func (l *loader) oneOf(key, got string, known []string) {
+	if !slices.Contains(known, got) {
 		l.bad(key, choice(known, got))
 	}
 }

@@ -117,7 +117,7 @@ type Telemetry struct {
 	MaxMessageBytes int `toml:"max_message_bytes"`
 	// FlushInterval is the longest that a reading waits for others to share its message; default 5 s.
 	FlushInterval quantity.Duration `toml:"flush_interval"`
-	// Format is "json".
+	// Format is "json" (default) or "senml" (RFC 8428).
 	Format string `toml:"format"`
 }
 

@@ -19,7 +19,7 @@ const (
 
 // checkTransport checks how the hub is reached.
 func (l *loader) checkTransport(h *Hub) {
-	l.oneOf("hub.transport", h.Transport, []string{"auto", "amqps", "websocket"}, nil)
+	l.oneOf("hub.transport", h.Transport, []string{"auto", "amqps", "websocket"})
 	for _, p := range [...]struct {
 		key  string
 		port int

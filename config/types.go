@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"iotagent/c2d"
@@ -24,6 +25,9 @@ func (l *loader) decodeSensors(d *decoder) {
 		func(i int) sensors.Config { return l.o.Sensors[i].New() },
 		func(b *block, common sensors.Common, cfg sensors.Config) {
 			checkSensor(b, &common)
+			if l.file.Telemetry.Format == FormatSenML {
+				checkSenML(b, &common)
+			}
 			line, _ := b.t.at.src.position(b.t.at.off)
 			l.file.Sensors = append(l.file.Sensors, Sensor{Common: common, Config: cfg, File: b.t.at.src.name, Line: line})
 		})
@@ -43,6 +47,16 @@ func checkSensor(b *block, c *sensors.Common) {
 	}
 	if ways := []string{ThinNone, ThinMean}; !slices.Contains(ways, c.Thin) {
 		b.bad("thin", choice(ways, c.Thin))
+	}
+}
+
+// checkSenML checks what SenML does not allow.
+func checkSenML(b *block, c *sensors.Common) {
+	if c.Thin == ThinMean {
+		b.bad("thin", `thins readings in telemetry.format = "json" only, and the format is "senml"`)
+	}
+	if c.Name != "" && strings.IndexByte("-_.", c.Name[0]) >= 0 {
+		b.bad("name", `has to begin with a letter or a digit, because it begins names in telemetry.format = "senml" (RFC 8428 §4.5.1)`)
 	}
 }
 

@@ -20,7 +20,7 @@ func costADay(f *config.File, readings []taken) agent.Metering {
 	measured := map[string]int{}
 	for _, t := range readings {
 		if t.Quality != string(sensors.Failed) {
-			measured[t.Sensor] = t.bytes()
+			measured[t.Sensor] = t.bytes(agent.Format(f.Telemetry.Format))
 		}
 	}
 	var loads []agent.Load
@@ -38,13 +38,13 @@ func costADay(f *config.File, readings []taken) agent.Metering {
 	return agent.CostADay(loads, packOptions(f))
 }
 
-// bytes is how many the reading takes in a message.
-func (t *taken) bytes() int {
+// bytes is how many the reading takes in a message of that format.
+func (t *taken) bytes(format agent.Format) int {
 	r := sensors.Reading{Sensor: t.Sensor, At: clock.Stamp{Wall: t.Time, Trusted: true}, Quality: sensors.Quality(t.Quality), Reason: t.Reason}
 	for name, v := range t.Values {
 		r.Samples = append(r.Samples, sensors.Sample{Name: name, Value: v})
 	}
-	return agent.ReadingBytes(&r)
+	return agent.ReadingBytes(format, &r)
 }
 
 // sealedAfter is how long a reading waits at most until its message is sealed.
@@ -55,6 +55,7 @@ func sealedAfter(f *config.File) time.Duration {
 func packOptions(f *config.File) agent.PackOptions {
 	return agent.PackOptions{
 		MaxMessageBytes: f.Telemetry.MaxMessageBytes, FlushInterval: f.Telemetry.FlushInterval.Duration, MaxLoss: f.Outbox.MaxLoss.Duration,
+		Format: agent.Format(f.Telemetry.Format),
 	}
 }
 
