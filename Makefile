@@ -132,7 +132,7 @@ ci: ## Everything that CI runs, in its order
 ##@ Now and then
 
 .PHONY: bench
-bench: ## Benchmarks in Go's own form (BENCH=regexp, PKG=./outbox/...); bench-outbox, bench-flash and bench-link are apart
+bench: ## Benchmarks in Go's own form (BENCH=regexp, PKG=./outbox/...); bench-outbox, bench-flash, bench-link and bench-sensors are apart
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
 
 # A module of its own in bench/, so that what the outbox is compared with never enters the product. UPDATE=1 puts the figures
@@ -151,6 +151,11 @@ bench-flash: ## Bytes that reach the device, hub away and hub answering (root, l
 .PHONY: bench-link
 bench-link: ## Telemetry over TLS beside go-amqp and Microsoft's SDK for Node (4 minutes; npm for the SDK; DATA=, UPDATE=1)
 	go -C bench build -o ../.build/bin/bench-link ./link && .build/bin/bench-link $(if $(DATA),-data $(DATA)/iotagent-bench) $(if $(UPDATE),-update docs/link.md)
+
+.PHONY: bench-sensors
+bench-sensors: build ## What a reading costs, fifty sensors at 10 Hz, memory over 10 million readings (4 minutes; MILLIONS=, UPDATE=1)
+	go -C bench build -o ../.build/bin/bench-sensors ./readings
+	.build/bin/bench-sensors -agent .build/bin/iotagent -hub .build/bin/hubsim $(if $(MILLIONS),-millions $(MILLIONS)) $(if $(UPDATE),-update docs/sensors.md)
 
 .PHONY: fuzz
 fuzz: ## Every fuzz function for FUZZTIME each (PKG=./config/... for some of them)

@@ -11,6 +11,7 @@ require (
 	golang.org/x/sys v0.49.0
 	iotagent v0.0.0
 	modernc.org/sqlite v1.61.1
+	periph.io/x/conn/v3 v3.7.3
 )
 
 require (
@@ -23,5 +24,4 @@ require (
 	modernc.org/libc v1.79.0 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
-	periph.io/x/conn/v3 v3.7.3 // indirect
 )
