@@ -38,7 +38,12 @@ func (d *SPIDev) Tx(ctx context.Context, w, r []byte) error {
 	if c, ok := d.conn.(interface {
 		TxContext(ctx context.Context, w, r []byte) error
 	}); ok {
-		return c.TxContext(ctx, w, r)
+		return Meaning(c.TxContext(ctx, w, r))
 	}
-	return d.conn.Tx(w, r)
+	return Meaning(d.conn.Tx(w, r))
+}
+
+// Write is Tx for Halt, which has no context and reads nothing: it waits no longer than the port itself allows.
+func (d *SPIDev) Write(w []byte) error {
+	return Meaning(d.conn.Tx(w, nil))
 }

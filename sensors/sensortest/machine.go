@@ -93,6 +93,11 @@ func (m *Machine) played(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if p, ok := m.Port.(*port); ok {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // bus plays a conversation, and fails in it as a real bus would.
@@ -126,8 +131,13 @@ func (b *bus) Tx(addr uint16, w, r []byte) error {
 	return b.Playback.Tx(addr, w, r)
 }
 
-// playback is Case.Hardware for a case that has Ops.
-func (c *Case) playback(t *testing.T) sensors.Hardware { return Playback(t, c.Ops) }
+// playback is Case.Hardware for a case that has Ops or SPIOps.
+func (c *Case) playback(t *testing.T) sensors.Hardware {
+	if len(c.SPIOps) > 0 {
+		return PlaybackSPI(t, c.SPIMode, c.SPIOps)
+	}
+	return Playback(t, c.Ops)
+}
 
 // busFaults breaks the recorded conversation: no acknowledge at each step, a read that ends half way, a line stuck low or high.
 func (c *Case) busFaults() []Fault {

@@ -1,7 +1,7 @@
 // Package sensortest holds every driver to the contract of package sensors.
 //
 // A driver's test gives Run its Driver, a machine on which the sensor works, and the ways in which it can break. For a
-// chip on I²C the recorded conversation is enough: Run breaks it at every step.
+// chip on I²C or SPI the recorded conversation is enough: Run breaks it at every step.
 package sensortest
 
 import (
@@ -9,10 +9,13 @@ import (
 	"errors"
 	"math"
 	"regexp"
+	"slices"
 	"testing"
 	"testing/synctest"
 
+	"periph.io/x/conn/v3/conntest"
 	"periph.io/x/conn/v3/i2c/i2ctest"
+	"periph.io/x/conn/v3/spi"
 
 	"iotagent/sensors"
 )
@@ -23,10 +26,15 @@ type Case struct {
 	Driver sensors.Driver
 	// Configure changes the default configuration to find the sensor. Nil leaves the defaults.
 	Configure func(cfg sensors.Config)
-	// Hardware returns a machine on which Open and one Read succeed, anew at each call. Nil when Ops is given.
+	// Hardware returns a machine on which Open and one Read succeed, anew at each call. Nil when Ops or SPIOps is given.
 	Hardware func(t *testing.T) sensors.Hardware
 	// Ops is what goes over an I²C bus during Open and one Read, in that order.
 	Ops []i2ctest.IO
+	// SPIOps is the same for a chip on SPI, to which the driver has to connect in SPIMode with 8 bits a word.
+	SPIOps  []conntest.IO
+	SPIMode spi.Mode
+	// ZeroIsValue says that an SPI data line that is stuck low reads as a right value of this chip, so that nobody can tell.
+	ZeroIsValue bool
 	// Faults are further machines on which Open or the first Read must fail.
 	Faults []Fault
 	// Unstable says that the values need not be the same in two runs.
@@ -64,7 +72,7 @@ func Run(t *testing.T, c Case) {
 	t.Run("defaults", c.checkDefaults)
 	bubble("read", c.checkRead)
 	bubble("cancelled context", c.checkCancelled)
-	for _, f := range append(c.busFaults(), c.Faults...) {
+	for _, f := range slices.Concat(c.busFaults(), c.spiFaults(), c.Faults) {
 		bubble(f.Name, func(t *testing.T) { c.checkFault(t, f) })
 	}
 }
