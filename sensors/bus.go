@@ -1,53 +1,50 @@
 package sensors
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
-	"periph.io/x/conn/v3/i2c"
-	"periph.io/x/conn/v3/physic"
 )
 
 // reopenAfter is the number of failures in a row after which the owner opens its bus anew.
 const reopenAfter = 10
 
-// busOwner carries out the transactions of one bus, one at a time, on a goroutine of its own. A caller that gives up leaves
-// the transaction running on memory that belongs to the request, never to the caller.
-type busOwner struct {
-	number   int
-	open     func(n int) (i2c.BusCloser, error)
+// owner carries out the transactions of one bus, one at a time and in the order in which they were asked for, on a goroutine of its own.
+// A caller that gives up leaves the transaction running on memory that belongs to the request, never to the caller.
+type owner[P io.Closer] struct {
+	name     string
+	open     func() (P, error)
 	limit    time.Duration
-	requests chan *busRequest
+	requests chan *request[P]
 
 	stop chan struct{} // closed by Board.Close
 	done chan struct{} // closed by serve when the bus is closed
 	// closeErr is written by serve and read after done is closed.
 	closeErr error
 	// now is the request under way, nil between two; written by serve, read by callers whose time is up.
-	now atomic.Pointer[busRequest]
+	now atomic.Pointer[request[P]]
 }
 
-// busRequest is one transaction. Its buffers are its own.
-type busRequest struct {
-	addr   uint16
-	w, r   []byte
+// request is one transaction.
+type request[P any] struct {
+	with   string // the chip, for those who wait
+	run    func(port P) error
 	since  time.Time
 	result chan error // holds one, so that serve never waits for a caller who left
 }
 
-var _ i2c.Bus = (*busOwner)(nil)
-
-func newBusOwner(n int, open func(n int) (i2c.BusCloser, error), limit time.Duration) *busOwner {
-	o := &busOwner{
-		number:   n,
+// newOwner returns the owner of the bus of that name, which open opens at the first transaction and after failures.
+func newOwner[P io.Closer](name string, open func() (P, error), limit time.Duration) *owner[P] {
+	o := &owner[P]{
+		name:     name,
 		open:     open,
 		limit:    limit,
-		requests: make(chan *busRequest),
+		requests: make(chan *request[P]),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
 	}
@@ -55,57 +52,49 @@ func newBusOwner(n int, open func(n int) (i2c.BusCloser, error), limit time.Dura
 	return o
 }
 
-// String names the bus: "i2c1".
-func (o *busOwner) String() string { return fmt.Sprintf("i2c%d", o.number) }
-
-// SetSpeed is refused: one sensor must not change the bus of another.
-func (o *busOwner) SetSpeed(physic.Frequency) error {
-	return fmt.Errorf("%s: the speed is set by the kernel (dtparam=i2c_arm_baudrate=)", o)
-}
-
-// Tx carries out one transaction, waiting no longer than HardwareOptions.TxTimeout.
-func (o *busOwner) Tx(addr uint16, w, r []byte) error {
+// limited carries out a transaction with that chip, waiting no longer than HardwareOptions.TxTimeout. When its error is not nil, run may still
+// be under way, or never be called.
+func (o *owner[P]) limited(with string, run func(port P) error) error {
 	expired := make(chan struct{})
 	t := time.AfterFunc(o.limit, func() { close(expired) })
 	defer t.Stop()
-	err := o.do(expired, addr, w, r)
+	err := o.do(expired, with, run)
 	if errors.Is(err, errGaveUp) {
-		return o.late(addr)
+		return o.late(with)
 	}
 	return err
 }
 
-// TxContext carries out one transaction, waiting no longer than ctx allows.
-func (o *busOwner) TxContext(ctx context.Context, addr uint16, w, r []byte) error {
-	err := o.do(ctx.Done(), addr, w, r)
+// within is limited with a ctx for the limit.
+func (o *owner[P]) within(ctx context.Context, with string, run func(port P) error) error {
+	err := o.do(ctx.Done(), with, run)
 	switch {
 	case !errors.Is(err, errGaveUp):
 		return err
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return o.late(addr)
+		return o.late(with)
 	default:
-		return fmt.Errorf("%s: %w", o, context.Cause(ctx))
+		return fmt.Errorf("%s: %w", o.name, context.Cause(ctx))
 	}
 }
 
 var errGaveUp = errors.New("caller gave up")
 
 // do hands a transaction to the owner and waits for its result until giveUp is closed.
-func (o *busOwner) do(giveUp <-chan struct{}, addr uint16, w, r []byte) error {
-	req := &busRequest{addr: addr, w: bytes.Clone(w), r: make([]byte, len(r)), result: make(chan error, 1)}
+func (o *owner[P]) do(giveUp <-chan struct{}, with string, run func(port P) error) error {
+	req := &request[P]{with: with, run: run, result: make(chan error, 1)}
 	select {
 	case o.requests <- req:
 	case <-giveUp:
 		return errGaveUp
 	case <-o.stop:
-		return fmt.Errorf("%s: %w", o, ErrClosed)
+		return fmt.Errorf("%s: %w", o.name, ErrClosed)
 	}
 	select {
 	case err := <-req.result:
 		if err != nil {
-			return fmt.Errorf("%s: %w", o, err)
+			return fmt.Errorf("%s: %w", o.name, err)
 		}
-		copy(r, req.r)
 		return nil
 	case <-giveUp:
 		return errGaveUp
@@ -113,30 +102,41 @@ func (o *busOwner) do(giveUp <-chan struct{}, addr uint16, w, r []byte) error {
 }
 
 // late says why there was no answer in time, naming the transaction that holds the bus.
-func (o *busOwner) late(addr uint16) error {
+func (o *owner[P]) late(with string) error {
 	req := o.now.Load()
 	if req == nil {
-		return fmt.Errorf("%s: no turn or no answer for 0x%02x: %w", o, addr, ErrTimeout)
+		return fmt.Errorf("%s: no turn or no answer for %s: %w", o.name, with, ErrTimeout)
 	}
-	return fmt.Errorf("%s: busy with 0x%02x for %s: %w",
-		o, req.addr, time.Since(req.since).Round(time.Millisecond), ErrTimeout)
+	return fmt.Errorf("%s: busy with %s for %s: %w",
+		o.name, req.with, time.Since(req.since).Round(time.Millisecond), ErrTimeout)
 }
 
-// stuck is late for Close.
-func (o *busOwner) stuck() error {
-	return fmt.Errorf("close: %w", o.late(0))
+// close makes serve end after the transaction under way, and refuses those that wait.
+func (o *owner[P]) close() { close(o.stop) }
+
+// closed is closed when serve has ended.
+func (o *owner[P]) closed() <-chan struct{} { return o.done }
+
+// closing is what closing came to, whether it is over or not.
+func (o *owner[P]) closing() error {
+	select {
+	case <-o.done:
+		return o.closeErr
+	default:
+		return fmt.Errorf("close: %w", o.late("closing"))
+	}
 }
 
 // serve owns the bus from its first use until stop is closed.
-func (o *busOwner) serve() {
+func (o *owner[P]) serve() {
 	defer close(o.done)
-	var port i2c.BusCloser
-	failures := 0
+	var port P
+	open, failures := false, 0
 	for {
-		var req *busRequest
+		var req *request[P]
 		select {
 		case <-o.stop:
-			if port != nil {
+			if open {
 				o.closeErr = port.Close()
 			}
 			return
@@ -145,20 +145,21 @@ func (o *busOwner) serve() {
 		req.since = time.Now()
 		o.now.Store(req)
 		var err error
-		if port == nil {
-			port, err = o.open(o.number)
+		if !open {
+			port, err = o.open()
+			open = err == nil
 		}
-		if err == nil {
-			err = port.Tx(req.addr, req.w, req.r)
+		if open {
+			err = req.run(port)
 		}
 		o.now.Store(nil)
 		if failures++; err == nil {
 			failures = 0
 		}
 		req.result <- err
-		if port != nil && (failures >= reopenAfter || adapterGone(err)) {
+		if open && (failures >= reopenAfter || adapterGone(err)) {
 			_ = port.Close() // it does not work any more; the next open says why
-			port, failures = nil, 0
+			open, failures = false, 0
 		}
 	}
 }

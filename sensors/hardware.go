@@ -3,13 +3,10 @@ package sensors
 import (
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"periph.io/x/conn/v3/i2c"
-	"periph.io/x/conn/v3/spi"
 )
 
 // ErrClosed says that the buses were closed because the program ends.
@@ -20,6 +17,8 @@ type HardwareOptions struct {
 	// OpenI2C opens bus number n; it is called by the goroutine that owns the bus, at first use and again after the bus kept
 	// failing. Nil opens the kernel's /dev/i2c-N below the root.
 	OpenI2C func(n int) (i2c.BusCloser, error)
+	// OpenSPI is the same for a chip select. Nil opens the kernel's /dev/spidevB.C below the root.
+	OpenSPI func(n SPIName, s SPISettings) (SPIPort, error)
 	// TxTimeout is the longest a Tx that has no context waits for its turn and its answer. 0 means 2 s.
 	TxTimeout time.Duration
 	// CloseTimeout is the longest Close waits for transactions that are under way. 0 means 1 s.
@@ -35,8 +34,17 @@ type Board struct {
 	opts HardwareOptions
 
 	mu     sync.Mutex
-	buses  map[int]*busOwner
+	i2c    map[string]*i2cRoot      // by I2CPath.root
+	spi    map[int]*spiRoot         // by the number of the bus
+	held   map[string]chan struct{} // the chips that Hold knows, by their place; a full channel is free
 	closed bool
+}
+
+// bus is an owner of any kind.
+type bus interface {
+	close()
+	closed() <-chan struct{}
+	closing() error
 }
 
 var _ Hardware = (*Board)(nil)
@@ -44,12 +52,15 @@ var _ Hardware = (*Board)(nil)
 // NewHardware returns the hardware of the machine whose proc, sys and dev lie in root: "/", or a fixture tree. It opens nothing
 // yet. A nil o means defaults. Close it when every sensor is halted.
 func NewHardware(root string, o *HardwareOptions) *Board {
-	b := &Board{root: root, buses: map[int]*busOwner{}}
+	b := &Board{root: root, i2c: map[string]*i2cRoot{}, spi: map[int]*spiRoot{}, held: map[string]chan struct{}{}}
 	if o != nil {
 		b.opts = *o
 	}
 	if b.opts.OpenI2C == nil {
 		b.opts.OpenI2C = func(n int) (i2c.BusCloser, error) { return openI2CPort(root, n) }
+	}
+	if b.opts.OpenSPI == nil {
+		b.opts.OpenSPI = func(n SPIName, s SPISettings) (SPIPort, error) { return openSPIPort(root, n, s) }
 	}
 	if b.opts.TxTimeout <= 0 {
 		b.opts.TxTimeout = 2 * time.Second
@@ -66,37 +77,38 @@ func (b *Board) Root() string { return b.root }
 // StateDir returns HardwareOptions.StateDir.
 func (b *Board) StateDir() string { return b.opts.StateDir }
 
-// SPI is not there yet.
-func (b *Board) SPI(name string) (spi.Port, error) {
-	return nil, fmt.Errorf("spi port %q: not supported yet", name)
-}
-
 // Input is not there yet.
 func (b *Board) Input(line string, _ InputOptions) (Input, error) {
 	return nil, fmt.Errorf("gpio line %q: not supported yet", line)
 }
 
-// I2C returns the bus of that name or number. It fails only for a name that is none, or after Close: whether the bus exists shows at
+// I2C returns the bus of that name (see ParseI2C). It fails only for a name that is none, or after Close: whether the bus exists shows at
 // its first transaction, and a bus that comes later (a USB adapter) is found then.
 //
-// Its Tx lets one transaction through at a time, in the order of the calls. Use I2CDev, or Tx of this package, to wait no longer than a
-// context allows.
+// Its Tx lets one transaction through at a time, in the order of the calls; one behind a multiplexer includes switching the channel on and off. Use
+// I2CDev, or Tx of this package, to wait no longer than a context allows.
 func (b *Board) I2C(name string) (i2c.Bus, error) {
-	n, err := I2CNumber(name)
+	p, err := ParseI2C(name)
 	if err != nil {
 		return nil, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		return nil, fmt.Errorf("i2c%d: %w", n, ErrClosed)
+		return nil, fmt.Errorf("%s: %w", p, ErrClosed)
 	}
-	o := b.buses[n]
+	o := b.i2c[p.root()]
 	if o == nil {
-		o = newBusOwner(n, b.opts.OpenI2C, b.opts.TxTimeout)
-		b.buses[n] = o
+		o = &i2cRoot{owner: newOwner(p.root(), func() (i2c.BusCloser, error) {
+			n, err := p.number(b.root)
+			if err != nil {
+				return nil, err
+			}
+			return b.opts.OpenI2C(n)
+		}, b.opts.TxTimeout)}
+		b.i2c[p.root()] = o
 	}
-	return o, nil
+	return o.lend(p), nil
 }
 
 // Close refuses new transactions and closes every bus. A transaction that hangs in the kernel cannot be ended: after CloseTimeout
@@ -108,40 +120,29 @@ func (b *Board) Close() error {
 		return nil
 	}
 	b.closed = true
-	for _, o := range b.buses {
-		close(o.stop)
+	var buses []bus
+	for _, o := range b.i2c {
+		buses = append(buses, o)
+	}
+	for _, o := range b.spi {
+		buses = append(buses, o)
+	}
+	for _, o := range buses {
+		o.close()
 	}
 	limit := time.NewTimer(b.opts.CloseTimeout)
 	defer limit.Stop()
 	expired := false
 	var errs []error
-	for _, o := range b.buses {
+	for _, o := range buses {
 		if !expired {
 			select {
-			case <-o.done:
+			case <-o.closed():
 			case <-limit.C:
 				expired = true
 			}
 		}
-		select {
-		case <-o.done:
-			errs = append(errs, o.closeErr)
-		default:
-			errs = append(errs, o.stuck())
-		}
+		errs = append(errs, o.closing())
 	}
 	return errors.Join(errs...)
-}
-
-// I2CNumber returns the number of the bus that a configuration calls "1", "I2C1", "i2c-1" or "/dev/i2c-1".
-func I2CNumber(name string) (int, error) {
-	digits := strings.TrimPrefix(name, "/dev/")
-	if len(digits) >= 3 && strings.EqualFold(digits[:3], "i2c") {
-		digits = strings.TrimPrefix(digits[3:], "-")
-	}
-	n, err := strconv.ParseUint(digits, 10, 16)
-	if err != nil {
-		return 0, fmt.Errorf("i2c bus %q: want a number such as \"1\", or \"/dev/i2c-1\"", name)
-	}
-	return int(n), nil
 }

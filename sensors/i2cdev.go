@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"unsafe"
@@ -56,8 +57,7 @@ func openI2CPort(root string, n int) (i2c.BusCloser, error) {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
 		return nil, fmt.Errorf("%s does not exist (%s): %w", path, missingBusHint(root, n), ErrAbsent)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%s: %w: this user must be in the group i2c (sudo usermod -aG i2c USER, then log in again; "+
-			"under systemd: SupplementaryGroups=i2c)", path, err)
+		return nil, fmt.Errorf("%s: %w: %s", path, err, groupHint(path, "i2c"))
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -77,14 +77,24 @@ func openI2CPort(root string, n int) (i2c.BusCloser, error) {
 func missingBusHint(root string, n int) string {
 	how := fmt.Sprintf("the adapter is not enabled or unplugged; on a Raspberry Pi add dtoverlay=i2c%d", n)
 	if n == 1 {
-		how = "on a Raspberry Pi add dtparam=i2c_arm=on"
+		how = "on a Raspberry Pi: sudo raspi-config nonint do_i2c 0, or add dtparam=i2c_arm=on"
 	}
-	how += " to /boot/firmware/config.txt and reboot; load the module i2c-dev"
+	how += " to /boot/firmware/config.txt and reboot; elsewhere load the module: sudo modprobe i2c-dev"
 	found, err := filepath.Glob(filepath.Join(root, "dev", "i2c-*"))
 	if err != nil || len(found) == 0 {
 		return how + "; this machine shows no i2c bus at all"
 	}
 	return how + "; this machine has " + strings.Join(found, ", ")
+}
+
+// groupHint says what mends a device file that may not be opened; group is the one that distributions give such files to.
+func groupHint(path, group string) string {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) == nil && st.Gid == 0 {
+		return fmt.Sprintf("the file belongs to the group root; let udev give it to the group %s, as the rules of Debian's i2c-tools and of Raspberry Pi OS do "+
+			"(until the next boot: sudo chgrp %[1]s %[2]s && sudo chmod g+rw %[2]s), and put this user in that group", group, path)
+	}
+	return fmt.Sprintf("this user must be in the group %s (sudo usermod -aG %[1]s USER, then log in again; under systemd: SupplementaryGroups=%[1]s)", group)
 }
 
 // String names the device file.
@@ -113,9 +123,17 @@ func (p *i2cPort) Tx(addr uint16, w, r []byte) error {
 	p.data = i2cRdwrData{msgs: &p.msgs[0], nmsgs: uint32(n)}
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(p.fd), i2cRdwr, uintptr(unsafe.Pointer(&p.data))) //nolint:gosec // i2c-dev takes a pointer
 	if errno != 0 {
-		return errno
+		return p.failed(errno)
 	}
 	return nil
+}
+
+// failed tells an adapter that was unplugged, which the kernel keeps half alive until its file is closed, from a transfer that went wrong.
+func (p *i2cPort) failed(errno unix.Errno) error {
+	if _, err := os.Stat(p.name); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is gone, the adapter was unplugged: %w: %w", p.name, unix.ENODEV, errno)
+	}
+	return errno
 }
 
 // SetSpeed is refused: the kernel fixes the speed of an adapter.

@@ -13,32 +13,93 @@ import (
 
 // I2CDev is one chip on a bus: what an I²C driver talks through. It is used by one goroutine at a time.
 type I2CDev struct {
-	bus    i2c.Bus
-	number int
-	addr   uint16
+	bus  i2c.Bus
+	path I2CPath
+	addr uint16
+	hw   Hardware
 }
 
-// OpenI2C returns the chip at addr of the named bus. It refuses a chip that a kernel driver has bound, because i2c-dev would let both
-// talk to it at once; it does not look whether anything answers.
+// OpenI2C returns the chip at addr of the named bus (see ParseI2C). It refuses a chip that a kernel driver has bound, because i2c-dev would let both
+// talk to it at once, and what other chips would answer for; it does not look whether anything answers.
 func OpenI2C(hw Hardware, bus string, addr uint16) (*I2CDev, error) {
-	n, err := I2CNumber(bus)
+	p, err := ParseI2C(bus)
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(hw.Root(), "sys/bus/i2c/devices", fmt.Sprintf("%d-%04x", n, addr))
-	if to, err := os.Readlink(filepath.Join(dir, "driver")); err == nil {
-		return nil, fmt.Errorf("i2c%d:0x%02x: the kernel driver %s has this chip: read it through the kernel, or take its overlay out of config.txt "+
-			"(until the next boot: echo 0x%02x > /sys/bus/i2c/devices/i2c-%d/delete_device)", n, addr, filepath.Base(to), addr, n)
-	}
-	b, err := hw.I2C(bus)
+	d := &I2CDev{path: p, addr: addr, hw: hw}
+	n, err := p.number(hw.Root())
 	if err != nil {
 		return nil, err
 	}
-	return &I2CDev{bus: b, number: n, addr: addr}, nil
+	if err := d.taken(filepath.Join(hw.Root(), "sys/bus/i2c/devices"), n); err != nil {
+		return nil, fmt.Errorf("%s: %w", d, err)
+	}
+	if d.bus, err = hw.I2C(bus); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
-// String says where the chip is: "i2c1:0x76".
-func (d *I2CDev) String() string { return fmt.Sprintf("i2c%d:0x%02x", d.number, d.addr) }
+// taken returns why the chip cannot be had: the kernel has it, or what is on the way to it; bus n is the adapter.
+func (d *I2CDev) taken(devices string, n int) error {
+	hops := d.path.Hops
+	for i, h := range hops {
+		if h.Address == d.addr {
+			return fmt.Errorf("the multiplexer at %s has this address itself, and would answer, too: give the chip another one", I2CPath{Adapter: d.path.Adapter, Number: d.path.Number, Hops: hops[:i+1]})
+		}
+	}
+	if len(hops) > 0 {
+		mux := filepath.Join(devices, fmt.Sprintf("%d-%04x", n, hops[0].Address))
+		if driver := boundTo(mux); driver != "" {
+			return fmt.Errorf("the kernel driver %s has the multiplexer: %s", driver, kernelChannel(mux, hops))
+		}
+	}
+	driver := boundTo(filepath.Join(devices, fmt.Sprintf("%d-%04x", n, d.addr)))
+	switch {
+	case driver == "":
+		return nil
+	case len(hops) > 0:
+		return fmt.Errorf("the kernel driver %s has a chip with this address before the multiplexer, and both would answer: give one of them another address", driver)
+	}
+	return fmt.Errorf("the kernel driver %s has this chip: read it through the kernel, or take its overlay out of config.txt "+
+		"(until the next boot: echo 0x%02x > /sys/bus/i2c/devices/i2c-%d/delete_device)", driver, d.addr, n)
+}
+
+// boundTo returns the kernel driver that has the device of that folder of sysfs, "" for none.
+func boundTo(device string) string {
+	to, err := os.Readlink(filepath.Join(device, "driver"))
+	if err != nil {
+		return ""
+	}
+	return filepath.Base(to)
+}
+
+// kernelChannel says which bus the kernel made of the first of hops, whose multiplexer has the folder mux.
+func kernelChannel(mux string, hops []I2CHop) string {
+	to, err := os.Readlink(filepath.Join(mux, fmt.Sprintf("channel-%d", hops[0].Channel)))
+	n, nerr := I2CNumber(filepath.Base(to))
+	if err != nil || nerr != nil {
+		return "its channels are buses of their own, ls /dev/i2c-* shows them"
+	}
+	name := fmt.Sprint(n)
+	for _, h := range hops[1:] {
+		name += "/" + h.String()
+	}
+	return fmt.Sprintf("its channel %d is a bus of its own, write bus = %q", hops[0].Channel, name)
+}
+
+// Hold keeps other sensors that share this chip away from it until release is called, so that what takes several transactions belongs together. It waits no
+// longer than ctx allows; the error wraps ErrTimeout then. Release is never nil.
+func (d *I2CDev) Hold(ctx context.Context) (release func(), err error) {
+	release, err = hold(ctx, d.hw, d.String())
+	if err != nil {
+		return release, fmt.Errorf("another sensor holds this chip: %w", err)
+	}
+	return release, nil
+}
+
+// String says where the chip is: "i2c1:0x76", "i2c1/0x70:3:0x76".
+func (d *I2CDev) String() string { return fmt.Sprintf("%s:0x%02x", d.path, d.addr) }
 
 // Tx writes w, then reads len(r) bytes, as one transaction, waiting no longer than ctx allows. Errors wrap ErrAbsent when nothing
 // acknowledged and ErrTimeout when there was no answer in time. r is only written when the error is nil.

@@ -69,7 +69,8 @@ type Sampler struct {
 	status Status
 }
 
-// NewSampler returns the sampler of the sensor that cfg describes; it does no I/O. Nil options mean defaults.
+// NewSampler returns the sampler of the sensor that cfg describes; it does no I/O. Make those of all sensors before the first is used, so that the
+// buses know what is on them. Nil options mean defaults.
 func NewSampler(common Common, cfg Config, hw Hardware, o *SamplerOptions) *Sampler {
 	s := &Sampler{common: common, cfg: cfg, hw: hw}
 	if o != nil {
@@ -88,6 +89,7 @@ func NewSampler(common Common, cfg Config, hw Hardware, o *SamplerOptions) *Samp
 	s.retry.Cap = max(orDefault(s.opts.RetryCap, defaultCap), s.retry.Floor)
 	s.notes = &notes{log: s.opts.Logger.With("sensor", common.Name, "type", common.Type)}
 	s.status = Status{Name: common.Name, Type: common.Type, Interval: s.interval}
+	announce(hw, cfg)
 	return s
 }
 
