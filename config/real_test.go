@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -19,8 +20,9 @@ func TestSamples(t *testing.T) {
 	o := types()
 	var text strings.Builder
 	text.WriteString("[hub]\nconnection_string_file = \"cs\"\n")
-	for _, d := range o.Sensors {
-		text.WriteString("\n" + d.Sample)
+	for i, d := range o.Sensors {
+		// The samples are not meant for one machine: many chips have the same address.
+		text.WriteString("\n" + strings.NewReplacer(`bus = "1"`, fmt.Sprintf(`bus = "%d"`, i), `port = "0.`, fmt.Sprintf(`port = "%d.`, i)).Replace(d.Sample))
 	}
 	for _, c := range o.Commands {
 		text.WriteString("\n" + c.Sample)

@@ -21,6 +21,7 @@ func (l *loader) decodeSensors(d *decoder) {
 	for i, drv := range l.o.Sensors {
 		types[i] = drv.Type
 	}
+	var taken []placed
 	decodeBlocks(l, d, "sensor", l.sensors, types,
 		func(i int) sensors.Config { return l.o.Sensors[i].New() },
 		func(b *block, common sensors.Common, cfg sensors.Config) {
@@ -28,6 +29,7 @@ func (l *loader) decodeSensors(d *decoder) {
 			if l.file.Telemetry.Format == FormatSenML {
 				checkSenML(b, &common)
 			}
+			taken = checkPlace(b, &common, cfg, taken)
 			line, _ := b.t.at.src.position(b.t.at.off)
 			l.file.Sensors = append(l.file.Sensors, Sensor{Common: common, Config: cfg, File: b.t.at.src.name, Line: line})
 		})

@@ -130,6 +130,11 @@ func (d *device) Read(ctx context.Context) ([]sensors.Sample, error) {
 }
 
 func (d *device) convertAll(ctx context.Context) ([]sensors.Sample, error) {
+	release, err := d.bus.Hold(ctx) // another sensor may measure other channels of this chip
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if err := d.identify(ctx); err != nil { // by now it may be another chip
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func Driver() sensors.Driver {
 
 // Config is the driver's part of a [[sensor]] table.
 type Config struct {
-	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1". Default "1".
+	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1", "1/0x70:3" behind a multiplexer. Default "1".
 	Bus string `toml:"bus"`
 	// Address is 0x48 (pin ADDR at ground, the default), 0x49 (supply), 0x4a (SDA) or 0x4b (SCL).
 	Address int `toml:"address"`
@@ -44,14 +44,14 @@ type Channel struct {
 	RangeVolts float64 `toml:"range_volts"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Placed = (*Config)(nil)
 
 // rates are those that the chip knows, at the codes it has for them (8.1.3).
 func rates() []int { return []int{8, 16, 32, 64, 128, 250, 475, 860} }
 
 // Validate checks the keys.
 func (c *Config) Validate(bad func(key, msg string)) {
-	if _, err := sensors.I2CNumber(c.Bus); err != nil {
+	if _, err := sensors.ParseI2C(c.Bus); err != nil {
 		bad("bus", err.Error())
 	}
 	if c.Address < 0x48 || c.Address > 0x4b {
@@ -61,6 +61,11 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("samples_per_second", fmt.Sprintf("want 8, 16, 32, 64, 128, 250, 475 or 860, got %d", c.SamplesPerSecond))
 	}
 	validateChannels(c.Channels, bad)
+}
+
+// Place says where the chip is.
+func (c *Config) Place() sensors.Place {
+	return sensors.Place{I2C: c.Bus, Address: c.Address, Shared: true}
 }
 
 // Open finds the chip, and makes sure that it is one as far as that can be done.

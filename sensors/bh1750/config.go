@@ -25,7 +25,7 @@ func Driver() sensors.Driver {
 
 // Config is the driver's part of a [[sensor]] table.
 type Config struct {
-	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1". Default "1".
+	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1", "1/0x70:3" behind a multiplexer. Default "1".
 	Bus string `toml:"bus"`
 	// Address is 0x23 (pin ADDR low, the default) or 0x5c (ADDR high).
 	Address int `toml:"address"`
@@ -36,11 +36,11 @@ type Config struct {
 	MeasurementTime int `toml:"measurement_time"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Placed = (*Config)(nil)
 
 // Validate checks the keys.
 func (c *Config) Validate(bad func(key, msg string)) {
-	if _, err := sensors.I2CNumber(c.Bus); err != nil {
+	if _, err := sensors.ParseI2C(c.Bus); err != nil {
 		bad("bus", err.Error())
 	}
 	if c.Address != 0x23 && c.Address != 0x5c {
@@ -53,6 +53,9 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("measurement_time", fmt.Sprintf("want %d..%d, got %d", minTime, maxTime, c.MeasurementTime))
 	}
 }
+
+// Place says where the chip is.
+func (c *Config) Place() sensors.Place { return sensors.Place{I2C: c.Bus, Address: c.Address} }
 
 // Open finds out whether anything answers. What it is cannot be known.
 func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {

@@ -24,7 +24,7 @@ func Driver() sensors.Driver {
 
 // Config is the driver's part of a [[sensor]] table.
 type Config struct {
-	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1". Default "1".
+	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1", "1/0x70:3" behind a multiplexer. Default "1".
 	Bus string `toml:"bus"`
 	// Address is 0x77 (pin SDO high, the default) or 0x76 (SDO low).
 	Address int `toml:"address"`
@@ -32,11 +32,11 @@ type Config struct {
 	Oversampling int `toml:"oversampling"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Placed = (*Config)(nil)
 
 // Validate checks the keys.
 func (c *Config) Validate(bad func(key, msg string)) {
-	if _, err := sensors.I2CNumber(c.Bus); err != nil {
+	if _, err := sensors.ParseI2C(c.Bus); err != nil {
 		bad("bus", err.Error())
 	}
 	if c.Address != 0x76 && c.Address != 0x77 {
@@ -46,6 +46,9 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("oversampling", fmt.Sprintf("want 1, 2, 4, 8, 16 or 32, got %d", c.Oversampling))
 	}
 }
+
+// Place says where the chip is.
+func (c *Config) Place() sensors.Place { return sensors.Place{I2C: c.Bus, Address: c.Address} }
 
 // Open finds the chip, resets it and reads its calibration.
 func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {

@@ -27,7 +27,7 @@ func Driver() sensors.Driver {
 
 // Config is the driver's part of a [[sensor]] table.
 type Config struct {
-	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1". Default "1".
+	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1", "1/0x70:3" behind a multiplexer. Default "1".
 	Bus string `toml:"bus"`
 	// Address is 0x40 (pins A0 and A1 to ground, the default) to 0x4f.
 	Address int `toml:"address"`
@@ -39,7 +39,7 @@ type Config struct {
 	Averages int `toml:"averages"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Placed = (*Config)(nil)
 
 // maxShuntOhms is more than any shunt has: what is larger was meant in milliohms.
 const maxShuntOhms = 10
@@ -49,7 +49,7 @@ func shuntRanges() []float64 { return []float64{0.04, 0.08, 0.16, 0.32} }
 
 // Validate checks the keys.
 func (c *Config) Validate(bad func(key, msg string)) {
-	if _, err := sensors.I2CNumber(c.Bus); err != nil {
+	if _, err := sensors.ParseI2C(c.Bus); err != nil {
 		bad("bus", err.Error())
 	}
 	if c.Address < 0x40 || c.Address > 0x4f {
@@ -65,6 +65,9 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("averages", fmt.Sprintf("want 1, 2, 4, 8, 16, 32, 64 or 128, got %d", c.Averages))
 	}
 }
+
+// Place says where the chip is.
+func (c *Config) Place() sensors.Place { return sensors.Place{I2C: c.Bus, Address: c.Address} }
 
 // Open finds the chip, makes sure that it is one as far as that can be done, and resets it.
 func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {

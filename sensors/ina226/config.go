@@ -24,7 +24,7 @@ func Driver() sensors.Driver {
 
 // Config is the driver's part of a [[sensor]] table.
 type Config struct {
-	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1". Default "1".
+	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1", "1/0x70:3" behind a multiplexer. Default "1".
 	Bus string `toml:"bus"`
 	// Address is 0x40 (pins A0 and A1 to ground, the default) to 0x4f.
 	Address int `toml:"address"`
@@ -34,7 +34,7 @@ type Config struct {
 	Averages int `toml:"averages"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Placed = (*Config)(nil)
 
 // maxShuntOhms is more than any shunt has: what is larger was meant in milliohms.
 const maxShuntOhms = 10
@@ -44,7 +44,7 @@ func averages() []int { return []int{1, 4, 16, 64, 128, 256, 512, 1024} }
 
 // Validate checks the keys.
 func (c *Config) Validate(bad func(key, msg string)) {
-	if _, err := sensors.I2CNumber(c.Bus); err != nil {
+	if _, err := sensors.ParseI2C(c.Bus); err != nil {
 		bad("bus", err.Error())
 	}
 	if c.Address < 0x40 || c.Address > 0x4f {
@@ -57,6 +57,9 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("averages", fmt.Sprintf("want 1, 4, 16, 64, 128, 256, 512 or 1024, got %d", c.Averages))
 	}
 }
+
+// Place says where the chip is.
+func (c *Config) Place() sensors.Place { return sensors.Place{I2C: c.Bus, Address: c.Address} }
 
 // Open finds the chip and makes sure that it is one.
 func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {

@@ -25,13 +25,13 @@ func Driver() sensors.Driver {
 type Config struct {
 	// Chip is "lm75" (default), "pct2075", "tmp75" or "tmp102". Nothing in the chip tells them apart for certain.
 	Chip string `toml:"chip"`
-	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1". Default "1".
+	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1", "1/0x70:3" behind a multiplexer. Default "1".
 	Bus string `toml:"bus"`
 	// Address is 0x48 (default) to 0x4f, or to 0x4b for a tmp102.
 	Address int `toml:"address"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Placed = (*Config)(nil)
 
 // Validate checks the keys.
 func (c *Config) Validate(bad func(key, msg string)) {
@@ -40,13 +40,16 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("chip", fmt.Sprintf("want lm75, pct2075, tmp75 or tmp102, got %q", c.Chip))
 		m.lastAddress = 0x4f
 	}
-	if _, err := sensors.I2CNumber(c.Bus); err != nil {
+	if _, err := sensors.ParseI2C(c.Bus); err != nil {
 		bad("bus", err.Error())
 	}
 	if c.Address < 0x48 || c.Address > m.lastAddress {
 		bad("address", fmt.Sprintf("want 0x48 to 0x%02x, got 0x%02x", m.lastAddress, c.Address))
 	}
 }
+
+// Place says where the chip is.
+func (c *Config) Place() sensors.Place { return sensors.Place{I2C: c.Bus, Address: c.Address} }
 
 // Open finds the chip, makes its settings and shuts it down until the first reading.
 func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {

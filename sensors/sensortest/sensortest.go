@@ -92,8 +92,33 @@ func (c *Case) checkDefaults(t *testing.T) {
 	if c.Driver.New() == c.Driver.New() {
 		t.Error("New returned the same configuration twice")
 	}
+	c.checkPlace(t)
 	if c.Driver.Type == "" || c.Driver.Doc == "" {
 		t.Error("the driver has no type or no line of documentation")
+	}
+}
+
+// checkPlace holds a driver whose chip is on a bus to saying where, so that two sensors in one place are found before they disturb each other.
+func (c *Case) checkPlace(t *testing.T) {
+	if len(c.Ops) == 0 && len(c.SPIOps) == 0 {
+		return
+	}
+	cfg, ok := c.config().(sensors.Placed)
+	if !ok {
+		t.Fatal("the driver's Config does not say where its chip is: it needs a method Place() sensors.Place")
+	}
+	at := cfg.Place()
+	switch {
+	case len(c.SPIOps) > 0:
+		if _, err := sensors.ParseSPI(at.SPI); err != nil {
+			t.Errorf("Place: %v", err)
+		}
+	case !slices.ContainsFunc(c.Ops, func(op i2ctest.IO) bool { return int(op.Addr) == at.Address }):
+		t.Errorf("Place says 0x%02x, the recorded conversation is with 0x%02x", at.Address, c.Ops[0].Addr)
+	default:
+		if _, err := sensors.ParseI2C(at.I2C); err != nil {
+			t.Errorf("Place: %v", err)
+		}
 	}
 }
 

@@ -22,6 +22,8 @@ type thermometer struct {
 
 func (c *thermometer) Validate(func(key, msg string)) {}
 
+func (c *thermometer) Place() sensors.Place { return sensors.Place{SPI: c.Port} }
+
 func (c *thermometer) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {
 	dev, err := sensors.OpenSPI(hw, c.Port, physic.MegaHertz, spi.Mode1)
 	if err != nil {

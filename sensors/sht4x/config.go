@@ -23,7 +23,7 @@ func Driver() sensors.Driver {
 
 // Config is the driver's part of a [[sensor]] table.
 type Config struct {
-	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1". Default "1".
+	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1", "1/0x70:3" behind a multiplexer. Default "1".
 	Bus string `toml:"bus"`
 	// Address is 0x44 (parts that end in -A, the default), 0x45 (-B) or 0x46 (-C).
 	Address int `toml:"address"`
@@ -31,11 +31,11 @@ type Config struct {
 	Repeatability string `toml:"repeatability"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Placed = (*Config)(nil)
 
 // Validate checks the keys.
 func (c *Config) Validate(bad func(key, msg string)) {
-	if _, err := sensors.I2CNumber(c.Bus); err != nil {
+	if _, err := sensors.ParseI2C(c.Bus); err != nil {
 		bad("bus", err.Error())
 	}
 	if c.Address < 0x44 || c.Address > 0x46 {
@@ -45,6 +45,9 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("repeatability", fmt.Sprintf("want \"high\", \"medium\" or \"low\", got %q", c.Repeatability))
 	}
 }
+
+// Place says where the chip is.
+func (c *Config) Place() sensors.Place { return sensors.Place{I2C: c.Bus, Address: c.Address} }
 
 // Open finds the chip and checks that it is one.
 func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {
