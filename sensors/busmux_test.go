@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,114 +13,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"periph.io/x/conn/v3/i2c"
-	"periph.io/x/conn/v3/physic"
 
 	"iotagent/sensors"
 )
-
-// segment is a piece of a simulated bus: the chips and multiplexers that are joined without a switch.
-type segment struct {
-	chips map[uint16]byte // what each answers
-	muxes map[uint16]*simMux
-}
-
-// simMux is a TCA9548A.
-type simMux struct {
-	on       byte
-	channels [8]segment
-	deaf     error // what it answers with, nil when it works
-}
-
-// simBus answers as the chips that hear the address do: lines are pulled low by any of them, so several answers are and-ed together.
-type simBus struct {
-	root     segment
-	inFlight atomic.Int32
-	overlaps atomic.Int32
-	clashes  atomic.Int32
-	fail     func(addr uint16, w []byte) error
-	log      []string
-}
-
-func (b *simBus) String() string                  { return "sim" }
-func (b *simBus) SetSpeed(physic.Frequency) error { return nil }
-func (b *simBus) Close() error                    { return nil }
-
-func (b *simBus) Tx(addr uint16, w, r []byte) error {
-	if b.inFlight.Add(1) > 1 {
-		b.overlaps.Add(1)
-	}
-	defer b.inFlight.Add(-1)
-	b.log = append(b.log, fmt.Sprintf("%02x:%x", addr, w))
-	if b.fail != nil {
-		if err := b.fail(addr, w); err != nil {
-			return err
-		}
-	}
-	for i := range r {
-		r[i] = 0xff
-	}
-	answers, err := b.root.hear(addr, w, r)
-	if answers > 1 {
-		b.clashes.Add(1)
-	}
-	if answers == 0 && err == nil {
-		err = unix.ENXIO
-	}
-	return err
-}
-
-// hear lets everybody who is connected hear a transaction. The channels switch at its end.
-func (s *segment) hear(addr uint16, w, r []byte) (answers int, err error) {
-	if value, ok := s.chips[addr]; ok {
-		answers++
-		for i := range r {
-			r[i] &= value
-		}
-	}
-	for a, m := range s.muxes {
-		for i := range m.channels {
-			if m.on&(1<<i) != 0 {
-				n, e := m.channels[i].hear(addr, w, r)
-				answers, err = answers+n, errors.Join(err, e)
-			}
-		}
-		switch {
-		case a != addr:
-		case m.deaf != nil:
-			err = errors.Join(err, m.deaf)
-		default:
-			answers++
-			if len(w) == 1 {
-				m.on = w[0]
-			}
-		}
-	}
-	return answers, err
-}
-
-// rig is a bus with a multiplexer of eight chips with the same address, one of them behind another multiplexer.
-func rig() *simBus {
-	outer, inner := &simMux{}, &simMux{}
-	for i := range outer.channels {
-		outer.channels[i] = segment{chips: map[uint16]byte{0x76: byte(0x10 + i)}}
-		inner.channels[i] = segment{chips: map[uint16]byte{0x77: byte(0x20 + i)}}
-	}
-	outer.channels[3].muxes = map[uint16]*simMux{0x71: inner}
-	return &simBus{root: segment{chips: map[uint16]byte{0x40: 0x01}, muxes: map[uint16]*simMux{0x70: outer}}}
-}
-
-// id reads the chip at addr of the named bus.
-func id(t *testing.T, hw sensors.Hardware, bus string, addr uint16) (byte, error) {
-	t.Helper()
-	d, err := sensors.OpenI2C(hw, bus, addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r [1]byte
-	err = d.Tx(t.Context(), []byte{0xd0}, r[:])
-	return r[0], err
-}
 
 func TestMultiplexer(t *testing.T) {
 	bus := rig()
@@ -337,101 +230,22 @@ func TestHeldLines(t *testing.T) {
 	}
 }
 
-func TestMultiplexerOfTheKernelIsRefused(t *testing.T) {
-	hw := boardWith(t, rig())
-	link := func(to, name string) {
-		t.Helper()
-		path := filepath.Join(hw.Root(), "sys/bus/i2c/devices", name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(to, path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	link("../../drivers/pca954x", "1-0070/driver")
-	link("../../../i2c-1/i2c-14", "1-0070/channel-3")
-	link("../../drivers/bmp280", "1-0076/driver")
-	for bus, want := range map[string]string{
-		"1/0x70:3":        `kernel driver pca954x has the multiplexer: its channel 3 is a bus of its own, write bus = "14"`,
-		"1/0x70:3/0x71:6": `write bus = "14/0x71:6"`,
-		"1/0x70:4":        "ls /dev/i2c-*",
-		"1/0x72:0":        "kernel driver bmp280 has a chip with this address before the multiplexer",
-		"1/0x76:0":        "has this address itself",
-		"1":               "kernel driver bmp280 has this chip",
-	} {
-		if _, err := sensors.OpenI2C(hw, bus, 0x76); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v\nwant %s", bus, err, want)
-		}
-	}
+// placed is the configuration of a sensor at a place.
+type placed struct {
+	sensors.Config
+	at sensors.Place
 }
 
-func TestBusByName(t *testing.T) {
-	root, opened := t.TempDir(), []int{}
-	hw := sensors.NewHardware(root, &sensors.HardwareOptions{OpenI2C: func(n int) (i2c.BusCloser, error) {
-		opened = append(opened, n)
-		return &echoBus{tx: func(addr uint16) error {
-			if addr == 0x7f {
-				return unix.ENODEV
-			}
-			return nil
-		}}, nil
-	}})
-	defer func() {
-		if err := hw.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	adapters := func(names map[int]string) {
-		t.Helper()
-		dir := filepath.Join(root, "sys/bus/i2c/devices")
-		if err := os.RemoveAll(dir); err != nil {
-			t.Fatal(err)
-		}
-		for n, name := range names {
-			bus := filepath.Join(dir, fmt.Sprintf("i2c-%d", n))
-			if err := os.MkdirAll(bus, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(bus, "name"), []byte(name+"\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	open := func() (*sensors.I2CDev, error) { return sensors.OpenI2C(hw, "name:i2c-tiny-usb", 0x40) }
-	adapters(map[int]string{1: "bcm2835 (i2c@7e804000)"})
-	if _, err := open(); !errors.Is(err, sensors.ErrAbsent) || !strings.Contains(err.Error(), `this machine has i2c-1 "bcm2835 (i2c@7e804000)"`) && !strings.Contains(err.Error(), `This machine has i2c-1`) {
-		t.Errorf("without it: %v", err)
-	}
-	adapters(map[int]string{1: "bcm2835", 7: "i2c-tiny-usb at bus 001 device 002"})
-	d, err := open()
-	if err != nil || d.String() != "name:i2c-tiny-usb:0x40" {
-		t.Fatal(d, err)
-	}
-	if err := d.Tx(t.Context(), []byte{1}, make([]byte, 2)); err != nil {
-		t.Error(err)
-	}
-	b, err := hw.I2C("name:i2c-tiny-usb")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Tx(0x7f, []byte{1}, make([]byte, 2)); !errors.Is(err, unix.ENODEV) {
-		t.Error(err)
-	}
-	adapters(map[int]string{1: "bcm2835"})
-	if err := d.Tx(t.Context(), []byte{1}, make([]byte, 2)); !errors.Is(err, sensors.ErrAbsent) {
-		t.Errorf("unplugged: %v", err)
-	}
-	adapters(map[int]string{1: "bcm2835", 9: "i2c-tiny-usb at bus 001 device 003"})
-	if err := d.Tx(t.Context(), []byte{1}, make([]byte, 2)); err != nil || !slices.Equal(opened, []int{7, 9}) {
-		t.Errorf("plugged in again: %v, opened %v, want 7 and 9", err, opened)
-	}
-	adapters(map[int]string{2: "i2c-tiny-usb", 7: "i2c-tiny-usb at bus 001 device 002"})
-	if d, err := open(); err != nil || d == nil {
-		t.Errorf("a name that is the whole of one: %v", err)
-	}
-	adapters(map[int]string{3: "i2c-tiny-usb at bus 001 device 004", 7: "i2c-tiny-usb at bus 001 device 002"})
-	if _, err := open(); err == nil || errors.Is(err, sensors.ErrAbsent) || !strings.Contains(err.Error(), "i2c-3 and i2c-7") {
-		t.Errorf("two of them: %v", err)
+func (p placed) Place() sensors.Place { return p.at }
+
+// What one sensor's sampler knows of a bus, the first transaction of another sensor heeds.
+func TestSamplerAnnouncesItsPlace(t *testing.T) {
+	bus := rig()
+	bus.root.muxes[0x70].on = 0xff
+	bus.root.chips[0x76] = 0x0f
+	hw := boardWith(t, bus)
+	sensors.NewSampler(sensors.Common{}, placed{at: sensors.Place{I2C: "1/0x70:0", Address: 0x77}}, hw, nil)
+	if got, err := id(t, hw, "1", 0x76); got != 0x0f || err != nil || bus.clashes.Load() != 0 {
+		t.Errorf("0x%02x, %v, %d clashes; want 0x0f and none", got, err, bus.clashes.Load())
 	}
 }

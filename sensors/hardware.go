@@ -35,6 +35,7 @@ type Board struct {
 
 	mu     sync.Mutex
 	i2c    map[string]*i2cRoot      // by I2CPath.root
+	opened map[int]string           // the adapters that are open, with their root
 	spi    map[int]*spiRoot         // by the number of the bus
 	held   map[string]chan struct{} // the chips that Hold knows, by their place; a full channel is free
 	closed bool
@@ -52,7 +53,7 @@ var _ Hardware = (*Board)(nil)
 // NewHardware returns the hardware of the machine whose proc, sys and dev lie in root: "/", or a fixture tree. It opens nothing
 // yet. A nil o means defaults. Close it when every sensor is halted.
 func NewHardware(root string, o *HardwareOptions) *Board {
-	b := &Board{root: root, i2c: map[string]*i2cRoot{}, spi: map[int]*spiRoot{}, held: map[string]chan struct{}{}}
+	b := &Board{root: root, i2c: map[string]*i2cRoot{}, opened: map[int]string{}, spi: map[int]*spiRoot{}, held: map[string]chan struct{}{}}
 	if o != nil {
 		b.opts = *o
 	}
@@ -99,34 +100,57 @@ func (b *Board) I2C(name string) (i2c.Bus, error) {
 	}
 	o := b.i2c[p.root()]
 	if o == nil {
-		o = &i2cRoot{owner: newOwner(p.root(), func() (i2c.BusCloser, error) {
-			n, err := p.number(b.root)
-			if err != nil {
-				return nil, err
-			}
-			return b.opts.OpenI2C(n)
-		}, b.opts.TxTimeout)}
+		o = &i2cRoot{owner: newOwner(p.root(), func() (i2c.BusCloser, error) { return b.openI2C(p) }, b.opts.TxTimeout)}
 		b.i2c[p.root()] = o
 	}
 	return o.lend(p), nil
 }
 
+// openI2C opens the adapter of a path, which must not be open under another name: only one owner can keep the parts of a transaction behind a
+// multiplexer together.
+func (b *Board) openI2C(p I2CPath) (i2c.BusCloser, error) {
+	n, err := p.number(b.root)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	other, taken := b.opened[n]
+	if !taken {
+		b.opened[n] = p.root()
+	}
+	b.mu.Unlock()
+	if taken {
+		return nil, fmt.Errorf("another sensor calls this adapter %s: write its bus in the same way", other)
+	}
+	closed := func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.opened, n)
+	}
+	port, err := b.opts.OpenI2C(n)
+	if err != nil {
+		closed()
+		return nil, err
+	}
+	return &openedI2C{BusCloser: port, closed: closed}, nil
+}
+
+// openedI2C is a port that says when it is closed.
+type openedI2C struct {
+	i2c.BusCloser
+	closed func()
+}
+
+// Close closes the port.
+func (o *openedI2C) Close() error {
+	defer o.closed()
+	return o.BusCloser.Close()
+}
+
 // Close refuses new transactions and closes every bus. A transaction that hangs in the kernel cannot be ended: after CloseTimeout
 // its goroutine is left behind and named in the error.
 func (b *Board) Close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return nil
-	}
-	b.closed = true
-	var buses []bus
-	for _, o := range b.i2c {
-		buses = append(buses, o)
-	}
-	for _, o := range b.spi {
-		buses = append(buses, o)
-	}
+	buses := b.shut()
 	for _, o := range buses {
 		o.close()
 	}
@@ -145,4 +169,22 @@ func (b *Board) Close() error {
 		errs = append(errs, o.closing())
 	}
 	return errors.Join(errs...)
+}
+
+// shut makes the board lend nothing more and returns what it lent; nothing at the second call.
+func (b *Board) shut() []bus {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil
+	}
+	b.closed = true
+	var buses []bus
+	for _, o := range b.i2c {
+		buses = append(buses, o)
+	}
+	for _, o := range b.spi {
+		buses = append(buses, o)
+	}
+	return buses
 }

@@ -2,6 +2,25 @@
 //
 // A driver knows its chip and nothing of schedules, retries or messages: it takes one measurement when asked, with a
 // deadline. A Sampler owns time: one for each configured sensor, none of which can delay another.
+//
+// # Buses
+//
+// A Board has one owner for each I²C adapter and each SPI bus, which lets one transaction through at a time, in the order in which they were asked for.
+// ParseI2C and ParseSPI say how buses are called. A transaction behind a TCA9548A switches the channel on, does its work and
+// switches it off, and nothing comes between: no two chips with one address are ever connected at once.
+//
+// A caller waits no longer than its context allows, also when the kernel does not return from a transfer. Those behind it are told who is keeping the bus,
+// and are served when the kernel has returned; other buses never notice. After ten failures in a row, and when the adapter is gone,
+// the device file is closed and opened anew, so that a USB adapter may be unplugged and come back; under another number if it is called by its name.
+//
+// # A bus that is held low
+//
+// A chip that was interrupted in the middle of a byte, by a reset of the machine for example, may hold SDA low until it has seen nine clocks or
+// lost its power. Programs cannot send these clocks: i2c-dev has no request for it. Some kernel drivers do by themselves when a transfer finds the bus
+// occupied (i2c-imx, i2c-designware and i2c-omap, where the device tree lets them drive the pins; the Raspberry Pi's i2c-bcm2835 doesn't). All that is left to a program
+// is to say so: after three timeouts in a row the error says what is probably wrong and what to do, which is to take the
+// power off the chips. Root can try to bind the adapter anew, which resets the adapter but not the chip: echo NAME to unbind and to bind in
+// the folder to which /sys/bus/i2c/devices/i2c-1/../driver leads. This package doesn't: other programs may be using the adapter.
 package sensors
 
 import (
@@ -72,8 +91,8 @@ type Config interface {
 
 // Hardware lends out what is shared between sensors. It is safe for concurrent use.
 type Hardware interface {
-	// I2C returns the bus of that name or number ("1", "I2C1", "/dev/i2c-1"). Every caller gets the same owner, which lets one
-	// transaction through at a time; closing is not the caller's business.
+	// I2C returns the bus of that name (see ParseI2C). Every caller shares the adapter's owner, which lets one transaction through at a time; closing
+	// is not the caller's business. Drivers use OpenI2C.
 	I2C(name string) (i2c.Bus, error)
 	// SPI returns the port of that name, which is a bus and a chip select ("0.1", "SPI0.1", "/dev/spidev0.1"). Drivers use OpenSPI.
 	SPI(name string) (spi.Port, error)
