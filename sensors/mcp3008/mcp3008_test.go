@@ -127,6 +127,21 @@ func TestChannels(t *testing.T) {
 	}
 }
 
+// When one of the inputs is not at 0 V, none beside them is looked at.
+func TestSomeZeroVolts(t *testing.T) {
+	c := Driver().New().(*Config)
+	c.Channels = []Channel{{Input: "CH0"}, {Input: "CH1"}}
+	s, err := c.Open(t.Context(), playing(conversions(0x80, 9, 0x80, 512, 0x90, 0))(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Read(t.Context())
+	want := []sensors.Sample{{Name: "ch0_volts", Value: 1.65}, {Name: "ch1_volts", Value: 0}}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
 // One input at 0 V is a value when another shows that the chip is there, or when the configuration says so.
 func TestZeroVolts(t *testing.T) {
 	for _, tt := range []struct {

@@ -14,7 +14,7 @@ import (
 // address is the only one that the chip has.
 const address = 0x62
 
-// command is one command and the longest it takes until an answer can be read or another command be sent (table 9).
+// command is one command and the longest it takes until an answer can be read or another command be sent (3.5 to 3.10).
 type command struct {
 	code uint16
 	wait time.Duration

@@ -2,7 +2,8 @@
 //
 // # Datasheet
 //
-// SCD4x, version 1.3 of 2022, at sensirion.com. Section numbers in this package are its own.
+// SCD4x, version 1.3 of 2022, at sensirion.com. Section numbers in this package are its own; the command that asks which of the chips it is stands
+// in later versions.
 //
 // # Units
 //

@@ -27,7 +27,7 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// The frames are those of the datasheet's tables 11 to 24.
+// The bytes are those of the examples in sections 3.6 and 3.7.
 func TestSettingBytes(t *testing.T) {
 	offset, altitude, pressure, on, off := 5.4, 1950, 98700.0, true, false
 	for _, tt := range []struct {
@@ -56,7 +56,7 @@ func TestDecode(t *testing.T) {
 		name, frame        string
 		co2, celsius, humi float64
 	}{
-		{"datasheet, table 11", "01f433 6667a2 5eb93c", 500, 25, 37},
+		{"example of section 3.5.2", "01f433 6667a2 5eb93c", 500, 25, 37},
 		{"frost", hex.EncodeToString(words(1, 0x3334, 0)), 1, -10, 0},
 		{"hot and humid, end of the scale", hex.EncodeToString(words(40000, 0x999a, 0xffff)), 40000, 60, 100},
 	} {
@@ -147,7 +147,7 @@ func TestContractSingleShot(t *testing.T) {
 	})
 }
 
-// read opens c on a machine with that chip and returns a function that reads CO₂.
+// open opens c on a machine with that chip and returns a function that reads CO₂.
 func open(t *testing.T, on *chip, c *Config) (s sensors.Sensor, co2 func() (float64, error)) {
 	t.Helper()
 	s, err := c.Open(t.Context(), machine(t, on))
@@ -290,8 +290,10 @@ func TestChipThatNeverMeasures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Read(t.Context()); !errors.Is(err, sensors.ErrTimeout) || on.starts != 2 {
-			t.Errorf("Read: %v after %d starts, want ErrTimeout after 2", err, on.starts)
+		start := time.Now()
+		_, err = s.Read(t.Context())
+		if took := time.Since(start); !errors.Is(err, sensors.ErrTimeout) || on.starts != 2 || took < 20*time.Second || took > 21*time.Second {
+			t.Errorf("Read: %v after %d starts in %s, want ErrTimeout after 2 starts, each with two periods", err, on.starts, took)
 		}
 	})
 }
