@@ -14,11 +14,17 @@ import (
 	"iotagent/sensors/ina219"
 	"iotagent/sensors/ina226"
 	"iotagent/sensors/lm75"
+	"iotagent/sensors/max31855"
+	"iotagent/sensors/max31865"
+	"iotagent/sensors/mcp3008"
 	"iotagent/sensors/mcp9808"
+	"iotagent/sensors/pcf8574"
+	"iotagent/sensors/scd4x"
 	"iotagent/sensors/sht3x"
 	"iotagent/sensors/sht4x"
 	"iotagent/sensors/sim"
 	"iotagent/sensors/system"
+	"iotagent/sensors/tsl2591"
 )
 
 // Drivers returns every driver, in the order of their types.
@@ -35,10 +41,16 @@ func Drivers() []sensors.Driver {
 		ina219.Driver(),
 		ina226.Driver(),
 		lm75.Driver(),
+		max31855.Driver(),
+		max31865.Driver(),
+		mcp3008.Driver(),
 		mcp9808.Driver(),
+		pcf8574.Driver(),
+		scd4x.Driver(),
 		sht3x.Driver(),
 		sht4x.Driver(),
 		sim.Driver(),
 		system.Driver(),
+		tsl2591.Driver(),
 	}
 }
