@@ -32,7 +32,7 @@ type Config struct {
 	Thermocouple string `toml:"thermocouple"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Placed = (*Config)(nil)
 
 // Validate checks the keys.
 func (c *Config) Validate(bad func(key, msg string)) {
@@ -43,6 +43,9 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("thermocouple", fmt.Sprintf(`want "K", "J", "N", "T", "E", "S" or "R", the letter in the chip's part number, got %q`, c.Thermocouple))
 	}
 }
+
+// Place says where the chip is.
+func (c *Config) Place() sensors.Place { return sensors.Place{SPI: c.Port} }
 
 // Open finds the chip, as far as that can be done. It may have a broken thermocouple.
 func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {

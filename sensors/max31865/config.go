@@ -40,7 +40,7 @@ type Config struct {
 	MainsHz int `toml:"mains_hz"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Placed = (*Config)(nil)
 
 // maxOhms is more than any platinum thermometer has.
 const maxOhms = 100e3
@@ -65,6 +65,9 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("mains_hz", fmt.Sprintf("want 50 or 60, got %d", c.MainsHz))
 	}
 }
+
+// Place says where the chip is.
+func (c *Config) Place() sensors.Place { return sensors.Place{SPI: c.Port} }
 
 // Open finds the chip and makes its settings.
 func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {

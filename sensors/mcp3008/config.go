@@ -44,7 +44,7 @@ type Channel struct {
 	Name string `toml:"name"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Placed = (*Config)(nil)
 
 // Validate checks the keys.
 func (c *Config) Validate(bad func(key, msg string)) {
@@ -56,6 +56,9 @@ func (c *Config) Validate(bad func(key, msg string)) {
 	}
 	validateChannels(c.Channels, bad)
 }
+
+// Place says where the chip is. Several sensors may each have some of its inputs: a conversion is one transaction.
+func (c *Config) Place() sensors.Place { return sensors.Place{SPI: c.Port, Shared: true} }
 
 // Open finds the chip, as far as that can be done.
 func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {

@@ -28,7 +28,7 @@ func Driver() sensors.Driver {
 
 // Config is the driver's part of a [[sensor]] table.
 type Config struct {
-	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1". Default "1".
+	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1", "1/0x70:3" behind a multiplexer. Default "1".
 	Bus string `toml:"bus"`
 	// Address is 0x20 (pins A0 to A2 at ground, the default) to 0x27, or 0x38 to 0x3f for a PCF8574A.
 	Address int `toml:"address"`
@@ -43,7 +43,7 @@ type Config struct {
 	Latch *int `toml:"latch"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Placed = (*Config)(nil)
 
 // input is one pin and what its value is called.
 type input struct {
@@ -71,7 +71,7 @@ func (c *Config) inputs() []input {
 
 // Validate checks the keys.
 func (c *Config) Validate(bad func(key, msg string)) {
-	if _, err := sensors.I2CNumber(c.Bus); err != nil {
+	if _, err := sensors.ParseI2C(c.Bus); err != nil {
 		bad("bus", err.Error())
 	}
 	a := c.Address
@@ -123,6 +123,11 @@ func (c *Config) validateLatch(bad func(key, msg string)) {
 			return
 		}
 	}
+}
+
+// Place says where the chip is. Several sensors may each have some of its inputs: a reading is one transaction, unless a latch is written first.
+func (c *Config) Place() sensors.Place {
+	return sensors.Place{I2C: c.Bus, Address: c.Address, Shared: c.Latch == nil}
 }
 
 // Open finds out whether anything answers. What it is cannot be known.

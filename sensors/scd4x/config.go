@@ -24,7 +24,7 @@ func Driver() sensors.Driver {
 // Config is the driver's part of a [[sensor]] table. There is no key for the address: the chip has only one. What is nil stays as the
 // chip's EEPROM has it.
 type Config struct {
-	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1". Default "1".
+	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1", "1/0x70:3" behind a multiplexer. Default "1".
 	Bus string `toml:"bus"`
 	// Mode is "periodic" (a measurement every 5 s, the default), "low-power" (every 30 s) or "single-shot" (one for each reading; not with
 	// an SCD40).
@@ -39,11 +39,11 @@ type Config struct {
 	SelfCalibration *bool `toml:"self_calibration"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Placed = (*Config)(nil)
 
 // Validate checks the keys.
 func (c *Config) Validate(bad func(key, msg string)) {
-	if _, err := sensors.I2CNumber(c.Bus); err != nil {
+	if _, err := sensors.ParseI2C(c.Bus); err != nil {
 		bad("bus", err.Error())
 	}
 	if _, ok := modeOf(c.Mode); !ok {
@@ -62,6 +62,9 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("altitude_meters", "has no effect beside pressure_pascals: leave one of them out")
 	}
 }
+
+// Place says where the chip is.
+func (c *Config) Place() sensors.Place { return sensors.Place{I2C: c.Bus, Address: address} }
 
 // Open finds the chip, makes its settings and starts it.
 func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {

@@ -27,7 +27,7 @@ func Driver() sensors.Driver {
 
 // Config is the driver's part of a [[sensor]] table. There is no key for the address: the chip has only one.
 type Config struct {
-	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1". Default "1".
+	// Bus is the I²C bus: "1", "I2C1" or "/dev/i2c-1", "1/0x70:3" behind a multiplexer. Default "1".
 	Bus string `toml:"bus"`
 	// Gain is "low", "medium", "high", "max" or, the default, "auto": the one that suits the light.
 	Gain string `toml:"gain"`
@@ -37,11 +37,11 @@ type Config struct {
 	Raw bool `toml:"raw"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Placed = (*Config)(nil)
 
 // Validate checks the keys.
 func (c *Config) Validate(bad func(key, msg string)) {
-	if _, err := sensors.I2CNumber(c.Bus); err != nil {
+	if _, err := sensors.ParseI2C(c.Bus); err != nil {
 		bad("bus", err.Error())
 	}
 	if _, ok := gainOf(c.Gain); !ok && c.Gain != "auto" {
@@ -51,6 +51,9 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("integration_time", fmt.Sprintf("want 100ms, 200ms, 300ms, 400ms, 500ms or 600ms, got %s", t))
 	}
 }
+
+// Place says where the chip is.
+func (c *Config) Place() sensors.Place { return sensors.Place{I2C: c.Bus, Address: address} }
 
 // Open finds the chip and switches it off.
 func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {
