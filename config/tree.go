@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -70,20 +71,25 @@ func (t *table) remove(name string) *entry {
 	return e
 }
 
-// place returns where a dotted key stands: the value when wanted is so deep, otherwise as far as the path exists, otherwise the table.
+// place returns where a dotted key stands, such as "limits.low" or "registers[2].type": the value when wanted is so deep, otherwise
+// as far as the path exists, otherwise the table.
 func (t *table) place(key string) pos {
 	at := t.at
 	for name := range strings.SplitSeq(key, ".") {
-		name, _, _ = strings.Cut(name, "[")
+		name, index, _ := strings.Cut(name, "[")
 		e := t.get(name)
 		if e == nil {
 			break
 		}
-		at = e.val.at
-		if e.val.kind != kindTable {
+		v := e.val
+		if i, err := strconv.Atoi(strings.TrimSuffix(index, "]")); err == nil && v.kind == kindArray && i >= 0 && i < len(v.list) {
+			v = v.list[i]
+		}
+		at = v.at
+		if v.kind != kindTable {
 			break
 		}
-		t = e.val.table
+		t = v.table
 	}
 	return at
 }

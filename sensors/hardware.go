@@ -30,6 +30,8 @@ type HardwareOptions struct {
 // Board is the hardware of one machine: it opens each bus once, at first use, and lends it to every sensor on it.
 // It is safe for concurrent use.
 type Board struct {
+	Shelf // what else the sensors share
+
 	root string
 	opts HardwareOptions
 
@@ -147,7 +149,7 @@ func (o *openedI2C) Close() error {
 	return o.BusCloser.Close()
 }
 
-// Close refuses new transactions and closes every bus. A transaction that hangs in the kernel cannot be ended: after CloseTimeout
+// Close refuses new transactions and closes every bus and what else is lent. A transaction that hangs in the kernel cannot be ended: after CloseTimeout
 // its goroutine is left behind and named in the error.
 func (b *Board) Close() error {
 	buses := b.shut()
@@ -157,7 +159,7 @@ func (b *Board) Close() error {
 	limit := time.NewTimer(b.opts.CloseTimeout)
 	defer limit.Stop()
 	expired := false
-	var errs []error
+	errs := []error{b.Shelf.Close()}
 	for _, o := range buses {
 		if !expired {
 			select {

@@ -26,6 +26,7 @@ package sensors
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"periph.io/x/conn/v3/i2c"
@@ -99,6 +100,9 @@ type Hardware interface {
 	// Input takes a GPIO line as an input, until its Close. The line is named as a technician names it ("GPIO17", "P1_11", "gpiochip0:17",
 	// a line's label). It fails when somebody holds the line already, saying who.
 	Input(line string, o InputOptions) (Input, error)
+	// Shared lends what lies under key, which begins with the driver's type. The first caller's open makes it, without waiting for a
+	// device; the last one that gives it back closes it.
+	Shared(key string, open func() (io.Closer, error)) (thing io.Closer, giveBack func() error, err error)
 	// StateDir is the directory in which a driver may keep a small file over restarts; "" when there is none.
 	StateDir() string
 	// Root is the directory that holds proc, sys and dev: "/" on a real machine, a fixture tree in tests.

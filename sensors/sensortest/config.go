@@ -1,6 +1,7 @@
 package sensortest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -90,7 +91,7 @@ func setField(field reflect.Value, key string, value any) error {
 	holder := reflect.New(reflect.StructOf([]reflect.StructField{{
 		Name: "Field", Type: field.Type(), Tag: reflect.StructTag(fmt.Sprintf("toml:%q", key)),
 	}}))
-	if err := toml.Unmarshal(text, holder.Interface()); err != nil {
+	if err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(holder.Interface()); err != nil {
 		return err
 	}
 	field.Set(holder.Elem().Field(0))

@@ -18,6 +18,8 @@ import (
 
 // Machine is a sensors.Hardware for tests.
 type Machine struct {
+	sensors.Shelf
+
 	// Bus is every I²C bus of this machine; nil when it has none.
 	Bus i2c.Bus
 	// Port is every SPI port of this machine; nil when it has none.
