@@ -1,0 +1,56 @@
+package modbus
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"iotagent/sensors"
+)
+
+// device is one unit on a line.
+type device struct {
+	line     *line
+	giveBack func() error
+
+	unit        byte
+	within, gap time.Duration
+	registers   []Register
+	blocks      []block
+}
+
+var _ sensors.Sensor = (*device)(nil)
+
+// String names the unit.
+func (d *device) String() string { return fmt.Sprintf("modbus@%s unit %d", d.line.addr, d.unit) }
+
+// Halt gives the line back.
+func (d *device) Halt() error { return d.giveBack() }
+
+// Read asks for every register.
+func (d *device) Read(ctx context.Context) ([]sensors.Sample, error) {
+	samples := make([]sensors.Sample, len(d.registers))
+	for _, b := range d.blocks {
+		data, err := d.line.ask(ctx, request{unit: d.unit, query: b.query, within: d.within, gap: d.gap})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", d, b.query, err)
+		}
+		for _, m := range b.members {
+			r := &d.registers[m.index]
+			v, err := b.value(r, data, m.offset)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", d, err)
+			}
+			samples[m.index] = sensors.Sample{Name: r.Name, Value: v}
+		}
+	}
+	return samples, nil
+}
+
+// value returns the value of a register that begins at offset of the block's data.
+func (b *block) value(r *Register, data []byte, offset int) (float64, error) {
+	if b.bits() {
+		return float64(data[offset/8] >> (offset % 8) & 1), nil
+	}
+	return r.value(data[2*offset : 2*(offset+r.count())])
+}
