@@ -124,9 +124,6 @@ func (l *line) serve(ctx context.Context) {
 			return
 		case r = <-l.requests:
 		}
-		if r.gone() {
-			continue
-		}
 		r.since = time.Now()
 		l.now.Store(r)
 		data, err := l.attend(ctx, r)

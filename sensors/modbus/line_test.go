@@ -108,10 +108,15 @@ func TestUnitComesBack(t *testing.T) {
 	})
 }
 
-// A unit that refuses is not dead: it is asked each time.
+// A unit that refuses is not dead: it is asked each time, and asked twice when it then falls silent.
 func TestExceptionIsAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWire(func(w *wire, f []byte) { w.send(time.Millisecond, rtuFrame(f[0], []byte{f[1] | exceptionFlag, 6})) })
+		silent := false
+		w := newWire(func(w *wire, f []byte) {
+			if !silent {
+				w.send(time.Millisecond, rtuFrame(f[0], []byte{f[1] | exceptionFlag, 6}))
+			}
+		})
 		s := open(t, serialConfig(w, 1, holding("a_volts", 5)), machine(t))
 		for range 5 {
 			if _, err := s.Read(t.Context()); !errors.Is(err, ExceptionError(6)) {
@@ -120,6 +125,10 @@ func TestExceptionIsAnAnswer(t *testing.T) {
 		}
 		if len(w.frames) != 5 {
 			t.Errorf("asked %d times", len(w.frames))
+		}
+		silent = true
+		if _, err := s.Read(t.Context()); !errors.Is(err, sensors.ErrTimeout) || len(w.frames) != 7 {
+			t.Errorf("silent: %v, asked %d times", err, len(w.frames)-5)
 		}
 		_ = s.Halt()
 	})
@@ -143,6 +152,31 @@ func TestCallerWhoseTimeIsUp(t *testing.T) {
 			t.Errorf("afterwards: %v, %v, %d requests; want none from the caller who left", got, err, len(w.frames))
 		}
 		_, _ = dead.Halt(), live.Halt()
+	})
+}
+
+// A unit is not asked a second time for a caller who has left.
+func TestNothingIsAskedForOneWhoLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire(func(w *wire, f []byte) {
+			if len(w.frames) == 1 {
+				w.send(0, rtuFrame(f[0], memory(f[1:6])))
+			}
+		})
+		s := open(t, serialConfig(w, 1, holding("a_volts", 5)), machine(t))
+		if _, err := s.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		if _, err := s.Read(ctx); !errors.Is(err, sensors.ErrTimeout) {
+			t.Errorf("got %v", err)
+		}
+		time.Sleep(3 * time.Second)
+		if len(w.frames) != 2 {
+			t.Errorf("asked %d times", len(w.frames)-1)
+		}
+		_ = s.Halt()
 	})
 }
 
@@ -202,6 +236,9 @@ func TestDialsAreSpacedOut(t *testing.T) {
 			t.Errorf("%d dials in ten minutes", dials)
 		}
 		_ = s.Halt()
+		if h := s.(*device).line.units[1]; h.failures != 0 {
+			t.Errorf("the unit is blamed for it: %+v", h)
+		}
 	})
 }
 

@@ -108,8 +108,8 @@ type ear struct {
 // full returns how long the frame of the answer is.
 func (e *ear) full() int { return rtuExtra + 2 + e.size() }
 
-// hear takes what came and returns the answer as soon as there is one. A request's own echo may look like an answer to it: it is never
-// taken for one.
+// hear takes what came and returns the answer as soon as there is one. The echo of a request may have the form of an answer to it, so the
+// first frame that is the same as the request is never taken for one.
 func (e *ear) hear(b []byte) (data []byte, found bool, err error) {
 	e.got = append(e.got, b...)
 	if i := bytes.Index(e.got, e.echo); len(e.echo) > 0 && i >= 0 {
@@ -117,7 +117,7 @@ func (e *ear) hear(b []byte) (data []byte, found bool, err error) {
 	}
 	for i := range e.got {
 		pdu, ok := intact(e.got[i:], e.unit)
-		if !ok || bytes.Equal(e.got[i:i+len(pdu)+rtuExtra], e.echo) {
+		if !ok {
 			continue
 		}
 		data, err := e.data(pdu)

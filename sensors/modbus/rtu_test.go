@@ -161,6 +161,24 @@ func TestDamagedAnswerIsAskedForAgain(t *testing.T) {
 	})
 }
 
+// A line on which somebody talks without end costs no more than it takes to notice.
+func TestBabble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire(func(w *wire, _ []byte) {
+			for i := range 500 {
+				w.send(time.Duration(i)*time.Millisecond, make([]byte, 64))
+			}
+		})
+		s := open(t, serialConfig(w, 1, holding("a_volts", 5)), machine(t))
+		began := time.Now()
+		if _, err := s.Read(t.Context()); !errors.Is(err, sensors.ErrChecksum) || time.Since(began) > 30*time.Millisecond {
+			t.Errorf("got %v after %s", err, time.Since(began))
+		}
+		_ = s.Halt()
+		time.Sleep(time.Second)
+	})
+}
+
 // Between an answer and the next request the line is silent for 3.5 characters, or for request_gap.
 func TestSilenceBetweenRequests(t *testing.T) {
 	for gap, want := range map[int]time.Duration{0: 4010415 * time.Nanosecond, 100: 100 * time.Millisecond} {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"go.bug.st/serial"
 	"golang.org/x/sys/unix"
 
 	"iotagent/sensors"
@@ -108,6 +109,17 @@ func TestPortIsNotInherited(t *testing.T) {
 	}
 	if strings.Contains(string(out), path+"\n") {
 		t.Errorf("a program has the port:\n%s", out)
+	}
+}
+
+// fullPort takes one byte at a time.
+type fullPort struct{ serial.Port }
+
+func (fullPort) Write([]byte) (int, error) { return 1, nil }
+
+func TestShortWrite(t *testing.T) {
+	if n, err := (&tty{Port: fullPort{}}).Write([]byte{1, 2}); n != 1 || !errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("Write: %d, %v", n, err)
 	}
 }
 
