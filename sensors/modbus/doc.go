@@ -14,7 +14,7 @@
 // # Timing
 //
 // One line, or one TCP connection, carries one request at a time, in the order in which its sensors ask. A reading takes one request
-// for each run of neighbouring registers (see batch and max_gap): at 9600 baud about 12 ms and 2.3 ms for each register, and the time
+// for each run of neighbouring registers (see batch and max_gap): at 9600 baud 19 ms and 2.3 ms for each register, and the time
 // the unit takes to answer. Before each request on a serial line there are 3.5 characters of silence, at least 1.75 ms.
 //
 // A unit that does not answer costs the others on its line response_timeout, and it is asked less and less often: after one failure not

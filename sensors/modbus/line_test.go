@@ -173,6 +173,7 @@ func TestNothingIsAskedForOneWhoLeft(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		time.Sleep(3 * time.Second)
+		synctest.Wait()
 		if len(w.frames) != 2 {
 			t.Errorf("asked %d times", len(w.frames)-1)
 		}
