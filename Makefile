@@ -104,7 +104,7 @@ interop: ## Other people's clients: Microsoft's SDKs for Node against hubsim, a 
 	./interop/run.sh
 
 .PHONY: vm-test
-vm-test: ## GPIO outputs against a real kernel's simulated chip, in a virtual machine
+vm-test: ## GPIO lines against a real kernel's simulated chip, in a virtual machine
 	./test/vm/gpio.sh
 
 .PHONY: powercut

@@ -80,11 +80,6 @@ func (b *Board) Root() string { return b.root }
 // StateDir returns HardwareOptions.StateDir.
 func (b *Board) StateDir() string { return b.opts.StateDir }
 
-// Input is not there yet.
-func (b *Board) Input(line string, _ InputOptions) (Input, error) {
-	return nil, fmt.Errorf("gpio line %q: not supported yet", line)
-}
-
 // I2C returns the bus of that name (see ParseI2C). It fails only for a name that is none, or after Close: whether the bus exists shows at
 // its first transaction, and a bus that comes later (a USB adapter) is found then.
 //

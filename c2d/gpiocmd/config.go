@@ -3,12 +3,14 @@ package gpiocmd
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"path/filepath"
 
 	"periph.io/x/conn/v3/gpio"
 
 	"iotagent/c2d"
+	"iotagent/internal/gpioline"
 )
 
 //go:embed sample.toml
@@ -26,7 +28,7 @@ var _ c2d.Config = (*Config)(nil)
 
 // Config is what a [[command]] table of type "gpio" may say.
 type Config struct {
-	// Pin is a line's name, CHIP:LINE, or "sim".
+	// Pin is a line's name, a header pin, CHIP:LINE, or "sim".
 	Pin string `toml:"pin"`
 	// Safe is the level at start and at stop: "low" (default) or "high".
 	Safe string `toml:"safe"`
@@ -40,10 +42,8 @@ const simPin = "sim"
 
 // Validate implements c2d.Config.
 func (c *Config) Validate(bad func(key, msg string)) {
-	if c.Pin == "" {
-		bad("pin", `is missing: want a line's name such as "GPIO17", a chip and a line such as "gpiochip0:17", or "sim"`)
-	} else if chip, line, ok := splitPin(c.Pin); ok && (chip == "" || line == "") {
-		bad("pin", fmt.Sprintf(`%q: want CHIP:LINE, such as "gpiochip0:17"`, c.Pin))
+	if err := gpioline.CheckName(c.Pin); err != nil {
+		bad("pin", err.Error()+`; "sim" is a pin for machines without any`)
 	}
 	if _, err := parseLevel(c.Safe); err != nil {
 		bad("safe", err.Error())
@@ -85,11 +85,11 @@ func (c *Config) Warning() string {
 	if err != nil || c.Pin == simPin {
 		return ""
 	}
-	chip, line, err := resolve("/", c.Pin)
+	line, err := gpioline.Find("/", c.Pin)
 	if err != nil {
 		return ""
 	}
-	idle, known := idleLevel(chip.Label, line)
+	idle, known := idleLevel(line)
 	if !known || idle == safe {
 		return ""
 	}
@@ -101,11 +101,14 @@ func (c *Config) take(root, consumer string, first gpio.Level) (output, error) {
 	if c.Pin == simPin {
 		return &simOutput{}, nil
 	}
-	chip, line, err := resolve(filepath.Clean(root), c.Pin)
+	line, err := gpioline.Find(filepath.Clean(root), c.Pin)
+	if errors.Is(err, gpioline.ErrUnknown) {
+		return nil, fmt.Errorf(`%w; "sim" is a pin for machines without any`, err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return takeLine(chip, line, consumer, first)
+	return takeLine(line, consumer, first)
 }
 
 func parseLevel(s string) (gpio.Level, error) {

@@ -13,6 +13,6 @@
 //
 // # Pins
 //
-// A pin is a line's name ("GPIO17"), a chip and a line on it ("gpiochip0:17", "pinctrl-bcm2835:GPIO17"), or "sim", which is no hardware:
-// its level shows in the status and in the log.
+// A pin is a line's name ("GPIO17"), a pin of a Raspberry Pi's header ("P1_11"), a chip and a line on it ("gpiochip0:17",
+// "pinctrl-bcm2835:GPIO17"), or "sim", which is no hardware: its level shows in the status and in the log.
 package gpiocmd

@@ -177,55 +177,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func chips() []gpioline.Chip {
-	return []gpioline.Chip{
-		{Path: "/dev/gpiochip0", Name: "gpiochip0", Label: "pinctrl-bcm2835", Lines: []gpioline.Info{
-			{Offset: 0, Name: "ID_SDA"}, {Offset: 1, Name: "GPIO17"}, {Offset: 2, Name: "BOTH"}, {Offset: 3},
-		}},
-		{Path: "/dev/gpiochip1", Name: "gpiochip1", Label: "expander", Lines: []gpioline.Info{
-			{Offset: 0, Name: "BOTH"}, {Offset: 1, Name: "gpio4"}, {Offset: 2, Name: "2"},
-		}},
-	}
-}
-
-func TestFind(t *testing.T) {
-	tests := []struct {
-		pin, chip string
-		offset    uint32
-		word      string
-	}{
-		{"GPIO17", "gpiochip0", 1, ""},
-		{"gpiochip0:3", "gpiochip0", 3, ""},
-		{"pinctrl-bcm2835:3", "gpiochip0", 3, ""},
-		{"expander:BOTH", "gpiochip1", 0, ""},
-		{"expander:2", "gpiochip1", 2, ""},
-		{"2", "gpiochip1", 2, ""},
-		{"BOTH", "", 0, "say which of gpiochip0:2, gpiochip1:0"},
-		{"GPIO4", "", 0, `did you mean "gpio4"`},
-		{"SDA", "", 0, `did you mean "ID_SDA"`},
-		{"gpiochip0:4", "", 0, "lines 0 to 3"},
-		{"gpiochip7:4", "", 0, `no chip "gpiochip7"; there are gpiochip0 (pinctrl-bcm2835`},
-		{"GPIO99", "", 0, "no such line"},
-		{"3", "", 0, "no such line"},
-	}
-	for _, tt := range tests {
-		chip, line, err := find(chips(), tt.pin)
-		switch {
-		case tt.word == "" && (err != nil || chip.Name != tt.chip || line.Offset != tt.offset):
-			t.Errorf("%s: %s:%d, %v", tt.pin, chip.Name, line.Offset, err)
-		case tt.word != "" && (err == nil || !strings.Contains(err.Error(), tt.word)):
-			t.Errorf("%s: error %v does not say %q", tt.pin, err, tt.word)
-		}
-	}
-	if _, _, err := find(nil, "GPIO17"); err == nil || !strings.Contains(err.Error(), `"sim"`) {
-		t.Errorf("without chips: %v", err)
-	}
-	if _, _, err := resolve(t.TempDir(), "GPIO17"); err == nil {
-		t.Error("resolved on a machine without chips")
-	}
-}
-
 func TestIdleLevel(t *testing.T) {
+	lines := make([]gpioline.Info, 54)
 	tests := []struct {
 		label string
 		line  gpioline.Info
@@ -242,22 +195,16 @@ func TestIdleLevel(t *testing.T) {
 		{"other", gpioline.Info{Flags: gpioline.FlagBiasPullUp | gpioline.FlagUsed}, gpio.Low, false},
 	}
 	for _, tt := range tests {
-		if level, known := idleLevel(tt.label, tt.line); known != tt.known || (known && level != tt.level) {
+		line := gpioline.Line{Chip: gpioline.Chip{Label: tt.label, Lines: lines}, Info: tt.line}
+		if level, known := idleLevel(line); known != tt.known || (known && level != tt.level) {
 			t.Errorf("%s %+v: %v, %v", tt.label, tt.line, level, known)
 		}
 	}
 }
 
-func TestErrorsHelp(t *testing.T) {
-	if err := allow(fmt.Errorf("/dev/gpiochip0: %w", unix.EACCES)); !strings.Contains(err.Error(), "group gpio") {
-		t.Error(err)
-	}
-	err := busy(gpioline.Chip{Path: "/nonexistent", Name: "gpiochip0"}, gpioline.Info{Offset: 17, Name: "GPIO17", Consumer: "led0"}, unix.EBUSY)
-	if !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), `gpiochip0:17 (GPIO17) is held by "led0"`) {
-		t.Error(err)
-	}
-	_, err = (&Config{Pin: "nochip:1", Safe: "low"}).Open(t.Context(), c2d.Env{Root: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
-	if err == nil || !strings.Contains(err.Error(), "no GPIO chip") {
+func TestNoLine(t *testing.T) {
+	_, err := (&Config{Pin: "nochip:1", Safe: "low"}).Open(t.Context(), c2d.Env{Root: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	if !errors.Is(err, gpioline.ErrUnknown) || !strings.Contains(err.Error(), "no GPIO chip") || !strings.Contains(err.Error(), `"sim"`) {
 		t.Error(err)
 	}
 }
@@ -272,6 +219,7 @@ func TestValidate(t *testing.T) {
 		{Config{Safe: "off"}, []string{"pin", "safe"}},
 		{Config{Pin: ":4", Safe: "low"}, []string{"pin"}},
 		{Config{Pin: "gpiochip0:", Safe: "low"}, []string{"pin"}},
+		{Config{Pin: "P1_6", Safe: "low"}, []string{"pin"}},
 	}
 	for _, tt := range tests {
 		var keys []string

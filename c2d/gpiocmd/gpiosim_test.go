@@ -144,11 +144,15 @@ func TestKernelFirstLevel(t *testing.T) {
 	}
 
 	c.trace()
-	line, err := gpioline.Request("/dev/"+c.device, 1, "test", false)
+	line, err := gpioline.Find("/", "LAMP")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(line.Set(true), line.Close()); err != nil {
+	out, err := gpioline.TakeOutput(line, "test", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(out.Set(true), out.Close()); err != nil {
 		t.Error(err)
 	}
 	if got := c.trace(); len(got) < 3 || got[0] != "set 0" || got[2] != "set 1" {
@@ -174,7 +178,7 @@ func TestKernelLevels(t *testing.T) {
 		t.Errorf("%+v after %s", got, time.Since(start))
 	}
 	c.wantTrace("set 1", "set 0")
-	if want := (map[string]string{"level": "low", "pin": c.device + ":1"}); cmp.Diff(want, h.State()) != "" {
+	if want := (map[string]string{"level": "low", "pin": "LAMP (" + c.device + ":1)"}); cmp.Diff(want, h.State()) != "" {
 		t.Errorf("state %v", h.State())
 	}
 	if err := h.Close(); err != nil {

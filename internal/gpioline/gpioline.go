@@ -1,12 +1,12 @@
-// Package gpioline drives output lines through the kernel's GPIO character device, version 2 of its interface (Linux 5.10;
-// include/uapi/linux/gpio.h). A line is requested with its first level, so that it never shows another one on the way.
+// Package gpioline takes lines of the kernel's GPIO character device, version 2 of its interface (Linux 5.10;
+// include/uapi/linux/gpio.h), and finds the line that a technician means.
+//
+// An output is requested with its first level, so that it never shows another one on the way. An input is requested as it is: neither
+// its bias nor any other line is touched unless that was asked for.
 package gpioline
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,16 +14,23 @@ import (
 // Flags of a line, as the kernel numbers them.
 const (
 	FlagUsed         = 1 << 0
+	FlagActiveLow    = 1 << 1
+	FlagInput        = 1 << 2
 	FlagOutput       = 1 << 3
+	FlagEdgeRising   = 1 << 4
+	FlagEdgeFalling  = 1 << 5
 	FlagBiasPullUp   = 1 << 8
 	FlagBiasPullDown = 1 << 9
+	FlagBiasDisabled = 1 << 10
 )
 
 // Chip is what the kernel says about a GPIO chip.
 type Chip struct {
 	// Path of its device, "/dev/gpiochip0"; Name is its last part, Label names the hardware.
 	Path, Name, Label string
-	Lines             []Info
+	// Links are other names of the device: a Raspberry Pi 5 keeps gpiochip4 as a link to gpiochip0.
+	Links []string
+	Lines []Info
 }
 
 // Info is what the kernel says about a line.
@@ -56,77 +63,18 @@ func ReadChip(path string) (Chip, error) {
 	return c, nil
 }
 
-// Line is an output line that nobody else can drive until Close. Its methods must not be called concurrently.
-type Line struct{ fd int }
-
-// Request takes the line as an output that starts at the given level. An error wraps unix.EBUSY when somebody holds it.
-func Request(path string, offset uint32, consumer string, high bool) (*Line, error) {
+// request takes one line of a chip.
+func request(path string, offset uint32, consumer string, config lineConfig, events uint32) (int, error) {
 	fd, err := open(path)
 	if err != nil {
-		return nil, err
+		return -1, err
 	}
 	defer func() { _ = unix.Close(fd) }() // the line has a descriptor of its own
-	r := lineRequest{numLines: 1}
+	r := lineRequest{numLines: 1, config: config, eventBufferSize: events}
 	r.offsets[0] = offset
 	copy(r.consumer[:len(r.consumer)-1], consumer)
-	r.config.flags, r.config.numAttrs = FlagOutput, 1
-	r.config.attrs[0] = configAttribute{attr: attribute{id: unix.GPIO_V2_LINE_ATTR_ID_OUTPUT_VALUES, value: bit(high)}, mask: 1}
 	if err := ioctl(fd, unix.GPIO_V2_GET_LINE_IOCTL, &r); err != nil {
-		return nil, fmt.Errorf("%s: line %d: %w", path, offset, old(err))
+		return -1, fmt.Errorf("%s: line %d: %w", path, offset, old(err))
 	}
-	return &Line{fd: int(r.fd)}, nil
-}
-
-// Set drives the line.
-func (l *Line) Set(high bool) error {
-	v := lineValues{bits: bit(high), mask: 1}
-	return ioctl(l.fd, unix.GPIO_V2_LINE_SET_VALUES_IOCTL, &v)
-}
-
-// Close lets the line go. What level it has from then on is up to the chip.
-func (l *Line) Close() error { return unix.Close(l.fd) }
-
-func open(path string) (int, error) {
-	for {
-		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
-		if err == nil {
-			return fd, nil
-		}
-		if !errors.Is(err, unix.EINTR) {
-			return -1, fmt.Errorf("%s: %w", path, err)
-		}
-	}
-}
-
-func ioctl[T any](fd int, request uintptr, arg *T) error {
-	for {
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(arg))) //nolint:gosec // the kernel wants an address
-		switch errno {
-		case 0:
-			return nil
-		case unix.EINTR:
-		default:
-			return errno
-		}
-	}
-}
-
-// old explains what a kernel without version 2 of the interface answers.
-func old(err error) error {
-	if errors.Is(err, unix.ENOTTY) {
-		return fmt.Errorf("this kernel is too old, Linux 5.10 is needed: %w", err)
-	}
-	return err
-}
-
-func bit(high bool) uint64 {
-	if high {
-		return 1
-	}
-	return 0
-}
-
-func text(b []byte) string {
-	b, _, _ = bytes.Cut(b, []byte{0})
-	return string(b)
+	return int(r.fd), nil
 }

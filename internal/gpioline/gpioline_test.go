@@ -29,6 +29,9 @@ func TestLayout(t *testing.T) {
 		{"line_request.fd", unsafe.Offsetof(lineRequest{}.fd), 588},
 		{"line_config.attrs", unsafe.Offsetof(lineConfig{}.attrs), 32},
 		{"line_attribute.values", unsafe.Offsetof(attribute{}.value), 8},
+		{"line_request.event_buffer_size", unsafe.Offsetof(lineRequest{}.eventBufferSize), 564},
+		{"gpio_v2_line_event", unsafe.Sizeof(lineEvent{}), 48},
+		{"line_event.line_seqno", unsafe.Offsetof(lineEvent{}.lineSeqno), 20},
 		{"line_info.flags", unsafe.Offsetof(lineInfo{}.flags), 72},
 		{"line_info.attrs", unsafe.Offsetof(lineInfo{}.attrs), 80},
 	}
@@ -48,8 +51,12 @@ func TestNotAChip(t *testing.T) {
 		if _, err := ReadChip(path); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", path, err, want)
 		}
-		if _, err := Request(path, 0, "test", true); !errors.Is(err, want) {
-			t.Errorf("request %s: %v, want %v", path, err, want)
+		line := Line{Chip: Chip{Path: path}}
+		if _, err := TakeOutput(line, "test", true); !errors.Is(err, want) {
+			t.Errorf("output %s: %v, want %v", path, err, want)
+		}
+		if _, err := TakeInput(line, InputOptions{}); !errors.Is(err, want) {
+			t.Errorf("input %s: %v, want %v", path, err, want)
 		}
 	}
 }

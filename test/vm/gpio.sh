@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# gpio.sh [--refresh]: the gpio command handler against a real kernel's GPIO lines. A virtual machine (qemu, no KVM needed)
-# boots Debian's newest kernel with nothing but busybox and the test program of c2d/gpiocmd, which makes a chip with
-# gpio-sim and looks at its lines from outside. Prints one PASS or FAIL line at the end; exit status 0 only for PASS.
+# gpio.sh [--refresh]: GPIO outputs and inputs against a real kernel's lines. A virtual machine (qemu, no KVM needed) boots
+# Debian's newest kernel with nothing but busybox and the test programs of the packages below, which make a chip with
+# gpio-sim and look at its lines from outside. Prints one PASS or FAIL line at the end; exit status 0 only for PASS.
 # What it downloads stays in .build/vm; --refresh looks for a newer kernel. Missing packages are installed with apt by root.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 vm=$PWD/.build/vm
 limit=${VM_TIMEOUT:-180} # seconds until the machine is given up
+packages=(c2d/gpiocmd internal/gpioline)
 
 fail() {
 	echo "FAIL gpio.sh: $*" >&2
@@ -21,7 +22,10 @@ case ${1-} in
 esac
 root=$vm/root
 kernel=$(test/vm/root.sh "${refresh[@]}" "$root" gpio-sim) || fail "no kernel with gpio-sim: see above"
-CGO_ENABLED=0 GOARCH=amd64 go test -c -tags gpiosim -o "$root/gpio.test" ./c2d/gpiocmd
+mkdir "$root/tests"
+for p in "${packages[@]}"; do
+	CGO_ENABLED=0 GOARCH=amd64 go test -c -tags gpiosim -o "$root/tests/$(basename "$p")" "./$p"
+done
 cat >"$root/init" <<'INIT'
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -34,8 +38,10 @@ mount -t configfs configfs /sys/kernel/config
 mount -t tracefs tracefs /sys/kernel/tracing
 echo "Linux $(uname -r), up after $(cut -d' ' -f1 /proc/uptime) s"
 cd /tmp
-/gpio.test -test.v -test.run '^TestKernel' -test.timeout 2m
-echo "vm-exit $?"
+for t in /tests/*; do
+	"$t" -test.v -test.run '^TestKernel' -test.timeout 2m
+	echo "vm-exit $? $t"
+done
 poweroff -f
 INIT
 chmod +x "$root/init"
@@ -50,7 +56,11 @@ timeout -k 5 "$limit" qemu-system-x86_64 -M q35 -cpu max -smp 1 -m 512 -nic none
 tr -d '\r' <"$log" | sed 's/^/  vm: /'
 [ "$status" != 124 ] || fail "the machine did not end within $limit s"
 [ "$status" = 0 ] || fail "qemu ended with $status"
-# A test program that found no test to run would end with 0 too.
-tr -d '\r' <"$log" | grep -q '^--- PASS: TestKernel' || fail "no test ran"
-tr -d '\r' <"$log" | grep -qx 'vm-exit 0' || fail "the tests failed; the machine's log is .build/vm/gpio.log"
-echo "PASS gpio.sh: outputs on $(tr -d '\r' <"$log" | grep -o '^Linux [^,]*')"
+for p in "${packages[@]}"; do
+	tr -d '\r' <"$log" | grep -qx "vm-exit 0 /tests/$(basename "$p")" || fail "the tests of $p failed; the machine's log is .build/vm/gpio.log"
+	# A test program that found no test to run would end with 0 too.
+	"$root/tests/$(basename "$p")" -test.list '^TestKernel' | while read -r t; do
+		tr -d '\r' <"$log" | grep -q "^--- PASS: $t " || fail "$t of $p did not run"
+	done
+done
+echo "PASS gpio.sh: outputs and inputs on $(tr -d '\r' <"$log" | grep -o '^Linux [^,]*')"
