@@ -47,6 +47,9 @@ func (b *Board) Input(line string, o InputOptions) (Input, error) {
 // CheckLine says what is wrong with the name of a line, as far as that shows without looking at the machine; nil when nothing is.
 func CheckLine(name string) error { return gpioline.CheckName(name) }
 
+// Biases lists what a configuration may say, beside nothing.
+func Biases() []Bias { return []Bias{BiasNone, BiasPullUp, BiasPullDown} }
+
 func inputFlags(o InputOptions) (flags uint64, err error) {
 	switch o.Bias {
 	case BiasAsIs:

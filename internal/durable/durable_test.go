@@ -1,6 +1,7 @@
 package durable_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -39,5 +40,40 @@ func TestSyncDirOfNothing(t *testing.T) {
 	}
 	if err := durable.SyncDir(t.TempDir()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestWriteFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	for _, text := range []string{"one", "two"} {
+		if err := durable.WriteFile(path, []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != text {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o640 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if _, err := os.Stat(path + ".new"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("something was left beside it: %v", err)
+	}
+}
+
+// What cannot be replaced stays as it is, and nothing is left beside it.
+func TestWriteFileFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "f")
+	if err := os.MkdirAll(filepath.Join(dir, "x"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.WriteFile(dir, []byte("one"), 0o640); err == nil {
+		t.Error("a folder was replaced")
+	}
+	if _, err := os.Stat(dir + ".new"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("something was left beside it: %v", err)
+	}
+	if err := durable.WriteFile(filepath.Join(dir, "absent", "f"), nil, 0o640); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
 	}
 }

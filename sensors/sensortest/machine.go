@@ -51,10 +51,13 @@ func (m *Machine) SPI(name string) (spi.Port, error) {
 }
 
 // Input returns the machine's line of that name.
-func (m *Machine) Input(line string, _ sensors.InputOptions) (sensors.Input, error) {
+func (m *Machine) Input(line string, o sensors.InputOptions) (sensors.Input, error) {
 	l := m.Lines[line]
 	if l == nil {
 		return nil, fmt.Errorf("gpio line %q: %w", line, sensors.ErrAbsent)
+	}
+	if fake, ok := l.(*Line); ok {
+		fake.take(o)
 	}
 	return l, nil
 }

@@ -27,6 +27,8 @@ type Case struct {
 	Driver sensors.Driver
 	// Configure changes the default configuration to find the sensor. Nil leaves the defaults.
 	Configure func(cfg sensors.Config)
+	// Required are the keys that have no default: a file must give them.
+	Required []string
 	// Hardware returns a machine on which Open and one Read succeed, anew at each call. Nil when Ops or SPIOps is given.
 	Hardware func(t *testing.T) sensors.Hardware
 	// Ops is what goes over an I²C bus during Open and one Read, in that order.
@@ -88,11 +90,16 @@ func (c *Case) config() sensors.Config {
 }
 
 func (c *Case) checkDefaults(t *testing.T) {
+	missing := slices.Clone(c.Required)
 	c.Driver.New().Validate(func(key, msg string) {
-		if !strings.HasPrefix(msg, "is missing") { // what only the file can say has no default
+		if !slices.Contains(c.Required, key) {
 			t.Errorf("the default of %s: %s", key, msg)
 		}
+		missing = slices.DeleteFunc(missing, func(k string) bool { return k == key })
 	})
+	if len(missing) > 0 {
+		t.Errorf("keys that a file must give, but need not: %v", missing)
+	}
 	c.config().Validate(func(key, msg string) { t.Errorf("the configuration of this case: %s: %s", key, msg) })
 	if c.Driver.New() == c.Driver.New() {
 		t.Error("New returned the same configuration twice")

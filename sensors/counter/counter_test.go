@@ -1,0 +1,471 @@
+package counter
+
+import (
+	"errors"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"iotagent/internal/quantity"
+	"iotagent/sensors"
+	"iotagent/sensors/sensortest"
+)
+
+const pin = "GPIO27"
+
+func config(change func(c *Config)) *Config {
+	c := Driver().New().(*Config)
+	c.Pin = pin
+	if change != nil {
+		change(c)
+	}
+	return c
+}
+
+// start opens a counter whose total lies in dir.
+func start(t *testing.T, dir string, change func(c *Config)) (*device, *sensortest.Line) {
+	t.Helper()
+	l := sensortest.NewLine("GPIO27 (P1_13, gpiochip0:27)")
+	s, err := config(change).Open(t.Context(), &sensortest.Machine{Lines: map[string]sensors.Input{pin: l}, State: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.(*device), l
+}
+
+func halt(t *testing.T, d *device) {
+	t.Helper()
+	if err := d.Halt(); err != nil {
+		t.Error(err)
+	}
+}
+
+// pulse makes n pulses, one each step, and waits until they are counted.
+func pulse(l *sensortest.Line, n int, step time.Duration) {
+	for range n {
+		time.Sleep(step) // in a bubble
+		l.Edge(true, time.Now())
+		l.Edge(false, time.Now())
+	}
+	synctest.Wait()
+}
+
+func read(t *testing.T, d *device) map[string]float64 {
+	t.Helper()
+	samples, err := d.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, v := range samples {
+		got[v.Name] = v.Value
+	}
+	return got
+}
+
+func wantTotal(t *testing.T, d *device, pulses, uncertain float64) {
+	t.Helper()
+	got := read(t, d)
+	if got["pulses_count"] != pulses || got["total_uncertain"] != uncertain {
+		t.Errorf("got %v, want %g pulses and %g times doubt", got, pulses, uncertain)
+	}
+}
+
+// onDisk is what the file says.
+func onDisk(t *testing.T, dir string) state {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, "counters", pin+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func told(d *device) (reasons []string) {
+	for len(d.events) > 0 {
+		reasons = append(reasons, (<-d.events).Reason)
+	}
+	return reasons
+}
+
+func TestContract(t *testing.T) {
+	machine := func(change func(m *sensortest.Machine, l *sensortest.Line)) func(t *testing.T) sensors.Hardware {
+		return func(t *testing.T) sensors.Hardware {
+			l := sensortest.NewLine("GPIO27 (gpiochip0:27)")
+			m := &sensortest.Machine{Lines: map[string]sensors.Input{pin: l}, State: t.TempDir()}
+			if change != nil {
+				change(m, l)
+			}
+			return m
+		}
+	}
+	broken := errors.New("input/output error")
+	sensortest.Run(t, sensortest.Case{
+		Driver: Driver(), Required: []string{"pin"}, Hardware: machine(nil),
+		Configure: func(c sensors.Config) { *c.(*Config) = *config(nil) },
+		Faults: []sensortest.Fault{
+			{Name: "no such line", Hardware: func(*testing.T) sensors.Hardware { return &sensortest.Machine{} }, Want: sensors.ErrAbsent},
+			{Name: "unplugged", Hardware: machine(func(_ *sensortest.Machine, l *sensortest.Line) { l.Unplug() }), Want: sensors.ErrAbsent},
+			{Name: "the line cannot be read", Hardware: machine(func(_ *sensortest.Machine, l *sensortest.Line) { l.Fail(broken) }), Want: broken},
+			{Name: "the total is a folder", Hardware: machine(func(m *sensortest.Machine, _ *sensortest.Line) {
+				if err := os.MkdirAll(filepath.Join(m.State, "counters", pin+".json"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			})},
+		},
+	})
+}
+
+func TestTaken(t *testing.T) {
+	for _, edge := range []string{"rising", "falling"} {
+		d, l := start(t, "", func(c *Config) { c.Edge, c.Bias, c.ActiveLow = edge, sensors.BiasPullUp, true })
+		want := sensors.InputOptions{
+			Consumer: "iotagent counter", Bias: sensors.BiasPullUp, ActiveLow: true, Debounce: 5 * time.Millisecond,
+			Rising: edge == "rising", Falling: edge == "falling",
+		}
+		if diff := cmp.Diff(want, l.Options()); diff != "" {
+			t.Error(diff)
+		}
+		halt(t, d)
+		if l.Closed() != 1 {
+			t.Errorf("closed %d times", l.Closed())
+		}
+	}
+}
+
+func TestTotalSurvives(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		for run := range 3 {
+			d, l := start(t, dir, nil)
+			wantTotal(t, d, float64(run*10), 0)
+			pulse(l, 10, time.Second)
+			wantTotal(t, d, float64(run*10+10), 0)
+			halt(t, d)
+			if diff := cmp.Diff(state{Pulses: uint64(run*10 + 10), Clean: true}, onDisk(t, dir)); diff != "" {
+				t.Error(diff)
+			}
+			if got := told(d); got != nil {
+				t.Error(got)
+			}
+		}
+	})
+}
+
+// The file is written at the first pulse, each save interval with pulses, once after the last, and never at rest.
+func TestSaves(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		d, l := start(t, dir, nil)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if _, err := os.Stat(filepath.Join(dir, "counters")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a counter at rest wrote: %v", err)
+		}
+		pulse(l, 1, 0)
+		if diff := cmp.Diff(state{Pulses: 1}, onDisk(t, dir)); diff != "" {
+			t.Error("first pulse:", diff)
+		}
+		pulse(l, 299, time.Second)
+		if diff := cmp.Diff(state{Pulses: 1}, onDisk(t, dir)); diff != "" {
+			t.Error("before the interval is over:", diff)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if diff := cmp.Diff(state{Pulses: 300}, onDisk(t, dir)); diff != "" {
+			t.Error("after the interval:", diff)
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if diff := cmp.Diff(state{Pulses: 300, Clean: true}, onDisk(t, dir)); diff != "" {
+			t.Error("after an interval without pulses:", diff)
+		}
+		if err := os.RemoveAll(filepath.Join(dir, "counters")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if _, err := os.Stat(filepath.Join(dir, "counters")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a counter at rest again wrote: %v", err)
+		}
+		pulse(l, 1, 0)
+		if diff := cmp.Diff(state{Pulses: 301}, onDisk(t, dir)); diff != "" {
+			t.Error("first pulse after the rest:", diff)
+		}
+		halt(t, d)
+	})
+}
+
+// After a power cut the total is that of the file, says that it may be short, and does so once.
+func TestPowerCut(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		d, l := start(t, dir, nil)
+		pulse(l, 100, time.Second)
+		left := onDisk(t, dir)
+		halt(t, d)
+		if err := (&store{path: filepath.Join(dir, "counters", pin+".json")}).write(left); err != nil { // as if Halt had not been
+			t.Fatal(err)
+		}
+		for run := range 3 {
+			d, l := start(t, dir, nil)
+			wantTotal(t, d, 1, 1)
+			got := told(d)
+			if run == 0 && (len(got) != 1 || !strings.Contains(got[0], "up to 5m may be missing")) || run > 0 && got != nil {
+				t.Errorf("run %d told %q", run, got)
+			}
+			_ = l
+			halt(t, d)
+		}
+		if diff := cmp.Diff(state{Pulses: 1, Clean: true, Uncertain: 1}, onDisk(t, dir)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// A power cut in a quiet time costs nothing, and says so.
+func TestPowerCutAtRest(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		d, l := start(t, dir, nil)
+		pulse(l, 100, time.Second)
+		time.Sleep(11 * time.Minute)
+		synctest.Wait()
+		if diff := cmp.Diff(state{Pulses: 100, Clean: true}, onDisk(t, dir)); diff != "" {
+			t.Error(diff)
+		}
+		halt(t, d)
+	})
+}
+
+func TestDamage(t *testing.T) {
+	good := `{"pulses":7,"clean":true,"uncertain":0,"sum":`
+	for name, text := range map[string]string{
+		"empty": "", "zeros": strings.Repeat("\x00", 40), "cut": good, "sum": good + "1}", "other": `{"x":1}`, "no number": `{"pulses":-1}`, "list": "[]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "counters", pin+".json")
+			if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				d, l := start(t, dir, func(c *Config) { c.Initial = 500 })
+				if aside, err := os.ReadFile(path + ".damaged"); err != nil || string(aside) != text {
+					t.Errorf("set aside: %q, %v", aside, err)
+				}
+				wantTotal(t, d, 500, 1)
+				if got := told(d); len(got) != 1 || !strings.Contains(got[0], "damaged") || !strings.Contains(got[0], "begins at 500 again") {
+					t.Errorf("told %q", got)
+				}
+				pulse(l, 3, time.Second)
+				wantTotal(t, d, 503, 1)
+				halt(t, d)
+				if diff := cmp.Diff(state{Pulses: 3, Clean: true, Uncertain: 1}, onDisk(t, dir)); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
+// A disk that takes nothing costs no pulse while the agent runs, is told once, and is tried again.
+func TestDiskFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "absent")
+	synctest.Test(t, func(t *testing.T) {
+		d, l := start(t, dir, nil)
+		pulse(l, 100, 10*time.Second)
+		wantTotal(t, d, 100, 1)
+		if got := told(d); len(got) != 1 || !strings.Contains(got[0], "cannot be saved") {
+			t.Errorf("told %q", got)
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if diff := cmp.Diff(state{Pulses: 100, Uncertain: 1}, onDisk(t, dir)); diff != "" {
+			t.Error(diff)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Halt(); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "not saved") {
+			t.Errorf("Halt: %v", err)
+		}
+	})
+}
+
+func TestWithoutStateDir(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 2 {
+			d, l := start(t, "", nil)
+			pulse(l, 3, time.Second)
+			wantTotal(t, d, 3, 0)
+			halt(t, d)
+		}
+	})
+}
+
+// Edges that the kernel had no room for are counted by their numbers, also where those begin again at 0.
+func TestLostEdges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, l := start(t, "", nil)
+		l.Lose(3)
+		pulse(l, 1, time.Second)
+		l.Lose(1000)
+		pulse(l, 1, time.Second)
+		wantTotal(t, d, 1005, 0)
+		l.Lose(math.MaxUint32 - 1005 + 10)
+		pulse(l, 1, time.Second)
+		wantTotal(t, d, math.MaxUint32+11, 0)
+		halt(t, d)
+	})
+}
+
+func TestRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, l := start(t, "", nil)
+		rate := func(want float64) {
+			t.Helper()
+			if got, ok := read(t, d)["rate_hertz"]; !ok || math.Abs(got-want) > 1e-9 {
+				t.Errorf("rate %g, %v; want %g", got, ok, want)
+			}
+		}
+		if got, ok := read(t, d)["rate_hertz"]; ok {
+			t.Errorf("the first reading has a rate of %g", got)
+		}
+		time.Sleep(10 * time.Second)
+		rate(0)
+		pulse(l, 5, time.Second)
+		time.Sleep(5 * time.Second)
+		rate(0.5) // 5 in 10 s: where the first of them began is not known
+		time.Sleep(4 * time.Second)
+		pulse(l, 3, 2*time.Second)
+		rate(3 / 15.0) // from the last of those before to the last of these
+		time.Sleep(10 * time.Second)
+		rate(0)
+		time.Sleep(8 * time.Second)
+		pulse(l, 1, time.Second)
+		time.Sleep(time.Second)
+		rate(0.1)
+		pulse(l, 100, 30*time.Millisecond)
+		rate(100 / 4.0)
+		halt(t, d)
+	})
+}
+
+func TestScale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, l := start(t, "", func(c *Config) {
+			c.Scale, c.Initial, c.TotalName, c.RateName = 0.5, 100, "water_liters", "flow_liters_per_second"
+		})
+		read(t, d)
+		pulse(l, 8, time.Second)
+		want := map[string]float64{"water_liters": 104, "total_uncertain": 0, "flow_liters_per_second": 0.5}
+		if diff := cmp.Diff(want, read(t, d)); diff != "" {
+			t.Error(diff)
+		}
+		halt(t, d)
+	})
+}
+
+// The chip comes back, and the total goes on.
+func TestUnplugged(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		d, l := start(t, dir, nil)
+		pulse(l, 5, time.Second)
+		l.Unplug()
+		l.Fail(nil) // a kernel that still answers
+		synctest.Wait()
+		if _, err := d.Read(t.Context()); !errors.Is(err, sensors.ErrAbsent) {
+			t.Errorf("got %v", err)
+		}
+		halt(t, d)
+		if _, open := <-d.Events(); open {
+			t.Error("the channel is open after Halt")
+		}
+		d, l = start(t, dir, nil)
+		pulse(l, 1, time.Second)
+		wantTotal(t, d, 6, 0)
+		halt(t, d)
+	})
+}
+
+// The names of a pin are files of their own, and "/dev/" makes none.
+func TestFileNames(t *testing.T) {
+	dir := t.TempDir()
+	for name, want := range map[string]string{
+		"GPIO27": "GPIO27.json", "/dev/gpiochip0:1": "gpiochip0:1.json", "a/../b": "a%2F..%2Fb.json", "..": "...json",
+	} {
+		s, _, err := openStore(dir, name)
+		if err != nil || s.path != filepath.Join(dir, "counters", want) {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	tests := []struct {
+		change    func(c *Config)
+		key, word string
+	}{
+		{func(c *Config) { c.Pin = "" }, "pin", "is missing"},
+		{func(c *Config) { c.Bias = "up" }, "bias", `"pull-up"`},
+		{func(c *Config) { c.Debounce = quantity.Seconds(11) }, "debounce", "at most 10s"},
+		{func(c *Config) { c.Edge = "both" }, "edge", `"rising" or "falling"`},
+		{func(c *Config) { c.Scale = 0 }, "scale", "one pulse is worth"},
+		{func(c *Config) { c.Scale = math.NaN(); c.TotalName = "a"; c.RateName = "b" }, "scale", "NaN"},
+		{func(c *Config) { c.Scale = 2; c.RateName = "flow" }, "total_name", "must be given with scale = 2"},
+		{func(c *Config) { c.Scale = 2; c.TotalName = "water" }, "rate_name", "must be given with scale = 2"},
+		{func(c *Config) { c.TotalName = "Water m3" }, "total_name", "lower case"},
+		{func(c *Config) { c.RateName = "total_uncertain" }, "rate_name", "lower case"},
+		{func(c *Config) { c.RateName = "pulses_count" }, "rate_name", "as total_name is"},
+		{func(c *Config) { c.Initial = math.Inf(1) }, "initial", "before the first pulse"},
+		{func(c *Config) { c.SaveInterval = quantity.Seconds(1) }, "save_interval", "10s to 24h"},
+		{func(*Config) {}, "", ""},
+	}
+	for _, tt := range tests {
+		got := map[string]string{}
+		config(tt.change).Validate(func(key, msg string) { got[key] = msg })
+		keys := slices.Collect(maps.Keys(got))
+		if tt.key == "" && len(keys) != 0 || tt.key != "" && (len(keys) != 1 || !strings.Contains(got[tt.key], tt.word)) {
+			t.Errorf("got %v, want a word on %q with %q", got, tt.key, tt.word)
+		}
+	}
+}
+
+// Whatever a disk gives back is refused or is what was written.
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"pulses":7,"clean":true,"uncertain":0,"sum":1}`))
+	f.Add([]byte(`{"pulses":1e3}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := decode(data)
+		if err != nil {
+			return
+		}
+		dir := t.TempDir()
+		if err := (&store{path: filepath.Join(dir, "counters", pin+".json")}).write(s); err != nil {
+			t.Fatal(err)
+		}
+		if again, damage, err := openStore(dir, pin); err != nil || damage != "" || again.saved != s {
+			t.Errorf("%+v became %+v, %q, %v", s, again, damage, err)
+		}
+	})
+}

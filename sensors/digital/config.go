@@ -1,0 +1,82 @@
+package digital
+
+import (
+	"context"
+	_ "embed" // for the sample configuration
+	"fmt"
+	"slices"
+	"time"
+
+	"iotagent/internal/quantity"
+	"iotagent/sensors"
+)
+
+//go:embed sample.toml
+var sample string
+
+// Driver describes this driver.
+func Driver() sensors.Driver {
+	return sensors.Driver{
+		Type:   "digital",
+		Doc:    "a GPIO input: level, and edges as alarms",
+		Sample: sample,
+		New: func() sensors.Config {
+			return &Config{Debounce: quantity.Duration{Duration: 20 * time.Millisecond}, Edges: "none", MaxEvents: 60}
+		},
+	}
+}
+
+// Config is the driver's part of a [[sensor]] table.
+type Config struct {
+	// Pin is the line: "GPIO17", "P1_11", "gpiochip0:17" or a line's label.
+	Pin string `toml:"pin"`
+	// Bias holds the line when nothing drives it: "none", "pull-up" or "pull-down". "", the default, leaves it as it is.
+	Bias sensors.Bias `toml:"bias"`
+	// ActiveLow makes a low line active.
+	ActiveLow bool `toml:"active_low"`
+	// Debounce is how long a level has to last until it counts. Default 20 ms, at most 10 s, 0 for none.
+	Debounce quantity.Duration `toml:"debounce"`
+	// Edges are those that become alarms: "none" (default), "rising" (becomes active), "falling" or "both".
+	Edges string `toml:"edges"`
+	// MaxEvents is how many edges of a minute become alarms. Default 60, 1 to 6000.
+	MaxEvents int `toml:"max_events_per_minute"`
+}
+
+var _ sensors.Config = (*Config)(nil)
+
+const maxDebounce = 10 * time.Second
+
+// Validate checks the keys.
+func (c *Config) Validate(bad func(key, msg string)) {
+	if err := sensors.CheckLine(c.Pin); err != nil {
+		bad("pin", err.Error())
+	}
+	if c.Bias != sensors.BiasAsIs && !slices.Contains(sensors.Biases(), c.Bias) {
+		bad("bias", fmt.Sprintf("want one of %q, or no such key to leave the line as it is, got %q", sensors.Biases(), c.Bias))
+	}
+	if c.Debounce.Problem() == "" && c.Debounce.Duration > maxDebounce {
+		bad("debounce", fmt.Sprintf("want at most %s, got %s", maxDebounce, c.Debounce))
+	}
+	if edges := []string{"none", "rising", "falling", "both"}; !slices.Contains(edges, c.Edges) {
+		bad("edges", fmt.Sprintf("want one of %q, got %q", edges, c.Edges))
+	}
+	if c.MaxEvents < 1 || c.MaxEvents > 6000 {
+		bad("max_events_per_minute", fmt.Sprintf("want 1 to 6000, got %d", c.MaxEvents))
+	}
+}
+
+// Open takes the line.
+func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {
+	if err := sensors.Expired(ctx); err != nil {
+		return nil, fmt.Errorf("digital: %w", err)
+	}
+	in, err := hw.Input(c.Pin, sensors.InputOptions{
+		Consumer: "iotagent digital", Bias: c.Bias, ActiveLow: c.ActiveLow, Debounce: c.Debounce.Duration,
+		Rising:  c.Edges == "rising" || c.Edges == "both",
+		Falling: c.Edges == "falling" || c.Edges == "both",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("digital: %w", err)
+	}
+	return open(in, c), nil
+}
