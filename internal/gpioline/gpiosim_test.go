@@ -6,61 +6,26 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"iotagent/internal/gpiosim"
 )
 
 // These tests need a kernel with gpio-sim and configfs, and root: test/vm/gpio.sh runs them in a virtual machine.
 
-const configDir = "/sys/kernel/config/gpio-sim/inputs"
-
-// simChip is a simulated chip with the lines DOOR and METER and two without names.
+// simChip is a chip with the lines DOOR and METER and two without names.
 type simChip struct {
-	t      *testing.T
-	sysfs  string // of the chip, seen from outside
-	device string // gpiochipN
+	*gpiosim.Chip
+	t *testing.T
 }
 
 func newSimChip(t *testing.T) *simChip {
 	t.Helper()
-	for _, dir := range []string{"", "bank0", "bank0/line0", "bank0/line1"} {
-		if err := os.Mkdir(filepath.Join(configDir, dir), 0o755); err != nil {
-			t.Fatalf("no gpio-sim: %v", err)
-		}
-	}
-	c := &simChip{t: t}
-	t.Cleanup(func() {
-		c.live("0")
-		for _, dir := range []string{"bank0/line1", "bank0/line0", "bank0", ""} {
-			if err := os.Remove(filepath.Join(configDir, dir)); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	write(t, configDir+"/bank0/num_lines", "4")
-	write(t, configDir+"/bank0/label", "testchip")
-	write(t, configDir+"/bank0/line0/name", "DOOR")
-	write(t, configDir+"/bank0/line1/name", "METER")
-	c.live("1")
-	c.device = read(t, configDir+"/bank0/chip_name")
-	c.sysfs = filepath.Join("/sys/devices/platform", read(t, configDir+"/dev_name"), c.device)
-	return c
-}
-
-// live plugs the chip in and out.
-func (c *simChip) live(on string) {
-	c.t.Helper()
-	write(c.t, configDir+"/live", on)
-}
-
-// pull drives a line from outside.
-func (c *simChip) pull(line int, level string) {
-	c.t.Helper()
-	write(c.t, fmt.Sprintf("%s/sim_gpio%d/pull", c.sysfs, line), "pull-"+level)
+	return &simChip{Chip: gpiosim.New(t, "DOOR", "METER"), t: t}
 }
 
 func (c *simChip) take(name string, o InputOptions) *Input {
@@ -80,7 +45,7 @@ func (c *simChip) take(name string, o InputOptions) *Input {
 // info is what the kernel says of a line.
 func (c *simChip) info(line int) Info {
 	c.t.Helper()
-	chip, err := ReadChip("/dev/" + c.device)
+	chip, err := ReadChip("/dev/" + c.Device)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -100,22 +65,6 @@ func events(t *testing.T, in *Input, n int) []Event {
 	return got
 }
 
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Error(err)
-	}
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(data))
-}
-
 func now(t *testing.T) int64 {
 	t.Helper()
 	var ts unix.Timespec
@@ -130,8 +79,8 @@ func TestKernelInputLevels(t *testing.T) {
 	plain := c.take("DOOR", InputOptions{Consumer: "iotagent test"})
 	low := c.take("testchip:1", InputOptions{Consumer: "low", Flags: FlagActiveLow})
 	for _, level := range []string{"up", "down", "up"} {
-		c.pull(0, level)
-		c.pull(1, level)
+		c.Pull(0, level)
+		c.Pull(1, level)
 		if got, err := plain.Active(); got != (level == "up") || err != nil {
 			t.Errorf("%s: %v, %v", level, got, err)
 		}
@@ -156,19 +105,19 @@ func TestKernelInputLevels(t *testing.T) {
 // Looking for lines takes none of them and changes none.
 func TestKernelFindChangesNothing(t *testing.T) {
 	c := newSimChip(t)
-	before, err := ReadChip("/dev/" + c.device)
+	before, err := ReadChip("/dev/" + c.Device)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, echo := range map[string]string{
 		"DOOR": "DOOR (%s:0)", "%s:1": "METER (%s:1)", "/dev/%s:3": "testchip:3 (%s:3)", "testchip:2": "testchip:2 (%s:2)", "testchip:DOOR": "DOOR (%s:0)",
 	} {
-		name, echo = strings.ReplaceAll(name, "%s", c.device), strings.ReplaceAll(echo, "%s", c.device)
+		name, echo = strings.ReplaceAll(name, "%s", c.Device), strings.ReplaceAll(echo, "%s", c.Device)
 		if l, err := Find("/", name); err != nil || l.String() != echo {
 			t.Errorf("%s: %s, %v; want %s", name, l, err, echo)
 		}
 	}
-	after, err := ReadChip("/dev/" + c.device)
+	after, err := ReadChip("/dev/" + c.Device)
 	if err != nil || fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("%v, then %v, %v", before, after, err)
 	}
@@ -198,7 +147,7 @@ func TestKernelEdges(t *testing.T) {
 	var got []Event
 	for i := range 6 {
 		before = append(before, now(t))
-		c.pull(0, []string{"up", "down"}[i%2])
+		c.Pull(0, []string{"up", "down"}[i%2])
 		got = append(got, events(t, in, 1)...)
 		after = append(after, now(t))
 	}
@@ -208,9 +157,9 @@ func TestKernelEdges(t *testing.T) {
 		}
 	}
 	low := c.take("METER", InputOptions{Flags: FlagEdgeRising | FlagActiveLow | FlagBiasPullUp})
-	c.pull(1, "down")
-	c.pull(1, "up")
-	c.pull(1, "down")
+	c.Pull(1, "down")
+	c.Pull(1, "up")
+	c.Pull(1, "down")
 	for i, e := range events(t, low, 2) {
 		if !e.Rising || e.Seq != uint32(i+1) {
 			t.Errorf("active low: edge %d: %+v", i+1, e)
@@ -224,10 +173,7 @@ func TestKernelThousandPulses(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for range 1000 {
-			c.pull(1, "up")
-			c.pull(1, "down")
-		}
+		c.Pulse(1, 1000)
 	}()
 	got := events(t, in, 1000)
 	<-done
@@ -242,16 +188,13 @@ func TestKernelThousandPulses(t *testing.T) {
 	}
 }
 
-// Nobody reads while 1500 pulses come: the kernel keeps the last 1024, and their numbers say how many are gone.
+// Nobody reads while 1100 pulses come: the kernel keeps the last 1024, and their numbers say how many are gone.
 func TestKernelOverflow(t *testing.T) {
 	c := newSimChip(t)
 	in := c.take("METER", InputOptions{Flags: FlagEdgeRising})
-	for range 1500 {
-		c.pull(1, "up")
-		c.pull(1, "down")
-	}
+	c.Pulse(1, 1100)
 	got := events(t, in, kernelEvents)
-	if len(got) != kernelEvents || got[0].Seq != 1500-kernelEvents+1 || got[len(got)-1].Seq != 1500 {
+	if len(got) != kernelEvents || got[0].Seq != 1100-kernelEvents+1 || got[len(got)-1].Seq != 1100 {
 		t.Errorf("%d events, numbers %d to %d", len(got), got[0].Seq, got[len(got)-1].Seq)
 	}
 }
@@ -259,25 +202,25 @@ func TestKernelOverflow(t *testing.T) {
 // A contact that bounces for 20 ms is one edge, which comes when the level has lasted.
 func TestKernelDebounce(t *testing.T) {
 	c := newSimChip(t)
-	const period = 200 * time.Millisecond
+	const (
+		period = 500 * time.Millisecond
+		jiffy  = 10 * time.Millisecond // the kernel's timers go by its tick, and round down
+	)
 	in := c.take("DOOR", InputOptions{Flags: FlagEdgeRising | FlagEdgeFalling, Debounce: period})
-	for range 10 {
-		c.pull(0, "up")
-		c.pull(0, "down")
-	}
+	c.Pulse(0, 10)
 	settled := now(t)
-	c.pull(0, "up")
+	c.Pull(0, "up")
 	if active, err := in.Active(); active || err != nil {
 		t.Errorf("the level before the time is over: %v, %v", active, err)
 	}
 	first := events(t, in, 1)
-	if len(first) != 1 || !first[0].Rising || first[0].Seq != 1 || first[0].Nanoseconds < settled+int64(period) {
+	if len(first) != 1 || !first[0].Rising || first[0].Seq != 1 || first[0].Nanoseconds < settled+int64(period-jiffy) {
 		t.Errorf("%+v, want one rising edge %s after %d", first, period, settled)
 	}
 	if active, err := in.Active(); !active || err != nil {
 		t.Errorf("the level afterwards: %v, %v", active, err)
 	}
-	c.pull(0, "down")
+	c.Pull(0, "down")
 	if next := events(t, in, 1); next[0].Rising || next[0].Seq != 2 {
 		t.Errorf("%+v, want one falling edge", next)
 	}
@@ -291,7 +234,7 @@ func TestKernelHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, err := range map[string]error{"input": second(TakeInput(l, InputOptions{})), "output": second(TakeOutput(l, "x", false))} {
-		for _, word := range []string{"DOOR (" + c.device + ":0)", `held by "iotagent digital"`, fmt.Sprintf("process %d", os.Getpid()), "systemctl stop iotagent"} {
+		for _, word := range []string{"DOOR (" + c.Device + ":0)", `held by "iotagent digital"`, fmt.Sprintf("process %d", os.Getpid()), "systemctl stop iotagent"} {
 			if !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), word) {
 				t.Errorf("%s: %v does not say %q", what, err, word)
 			}
@@ -307,20 +250,20 @@ func second[T any](_ T, err error) error { return err }
 // A line of the kernel's own is refused as well.
 func TestKernelHogged(t *testing.T) {
 	c := newSimChip(t)
-	c.live("0")
-	if err := os.Mkdir(configDir+"/bank0/line0/hog", 0o755); err != nil {
+	c.Unplug()
+	if err := os.Mkdir(c.Dir+"/bank0/line0/hog", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		c.live("0")
-		if err := os.Remove(configDir + "/bank0/line0/hog"); err != nil {
+		c.Unplug()
+		if err := os.Remove(c.Dir + "/bank0/line0/hog"); err != nil {
 			t.Error(err)
 		}
-		c.live("1")
+		c.Plug()
 	}()
-	write(t, configDir+"/bank0/line0/hog/name", "onewire@0")
-	write(t, configDir+"/bank0/line0/hog/direction", "input")
-	c.live("1")
+	c.Write("bank0/line0/hog/name", "onewire@0")
+	c.Write("bank0/line0/hog/direction", "input")
+	c.Plug()
 	l, err := Find("/", "DOOR")
 	if err != nil {
 		t.Fatal(err)
@@ -339,7 +282,7 @@ func TestKernelUnplugged(t *testing.T) {
 		_, err := in.Wait(nil)
 		result <- err
 	}()
-	c.live("0")
+	c.Unplug()
 	if err := <-result; !errors.Is(err, unix.ENODEV) {
 		t.Errorf("Wait ended with %v", err)
 	}
@@ -349,8 +292,7 @@ func TestKernelUnplugged(t *testing.T) {
 	if _, err := Find("/", "DOOR"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("found: %v", err)
 	}
-	c.live("1")
-	c.device = read(t, configDir+"/bank0/chip_name")
+	c.Plug()
 	again := c.take("DOOR", InputOptions{})
 	if _, err := again.Active(); err != nil {
 		t.Error(err)

@@ -41,13 +41,11 @@ func headerPin(offset uint32) string {
 
 // headerLine returns the line that "GPIO17" or "P1_11" means. ok is false for other names; an error says what else the pin carries.
 func headerLine(name string) (line int, ok bool, err error) {
-	if digits, cut := strings.CutPrefix(name, "GPIO"); cut {
-		n, err := strconv.Atoi(digits)
-		return n, err == nil && n >= 0 && n < 28 && strconv.Itoa(n) == digits, nil
+	if n, ok := numbered(name, "GPIO"); ok {
+		return n, n < 28, nil
 	}
-	digits, cut := strings.CutPrefix(name, "P1_")
-	pin, err := strconv.Atoi(digits)
-	if !cut || err != nil || strconv.Itoa(pin) != digits {
+	pin, ok := numbered(name, "P1_")
+	if !ok {
 		return 0, false, nil
 	}
 	if pin < 1 || pin > len(header()) {
@@ -58,6 +56,13 @@ func headerLine(name string) (line int, ok bool, err error) {
 		return 0, true, fmt.Errorf("pin %q is %s, not a line", name, map[int]string{volts3: "3.3 V", volts5: "5 V", ground: "ground"}[line])
 	}
 	return line, true, nil
+}
+
+// numbered returns n of a name that is the prefix and n, without leading zeros.
+func numbered(name, prefix string) (n int, ok bool) {
+	digits, ok := strings.CutPrefix(name, prefix)
+	u, err := strconv.ParseUint(digits, 10, 16)
+	return int(u), ok && err == nil && strconv.FormatUint(u, 10) == digits
 }
 
 // shortHeader reports whether this is one of the first boards, whose header has 26 pins and, by revision, other lines.

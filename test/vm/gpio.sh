@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 vm=$PWD/.build/vm
 limit=${VM_TIMEOUT:-180} # seconds until the machine is given up
-packages=(c2d/gpiocmd internal/gpioline)
+packages=(c2d/gpiocmd internal/gpioline sensors/counter)
 
 fail() {
 	echo "FAIL gpio.sh: $*" >&2
