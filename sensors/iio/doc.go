@@ -38,4 +38,24 @@
 //   - While a program streams a device through its buffer, a read is answered with EBUSY.
 //   - EAGAIN means that the first conversion is under way. It is waited for.
 //   - A driver may describe a chip that is not there: few of them check its identity.
+//
+// # DHT11, DHT22, AM2302
+//
+// These are read through the kernel's dht11 driver, which knows all three, and by no driver of ours. The sensor sends 40 bits as pulses of
+// 26 or 70 µs, 5 ms in all, whenever it is asked, at its own pace. A program would have to pull the line low, make it an input by another
+// system call, and take some 80 edges of what follows. Their times are good enough, since the kernel takes them in the interrupt. But
+// they are not sure to be there: the kernel's GPIO device masks the interrupt until a thread has dealt with the edge, and of two edges
+// that come meanwhile, 26 µs apart, one is lost without a trace. One lost edge loses the frame, or shifts it; a sum of eight bits does not find
+// each frame that was put together wrongly, so that asking until the sum fits gives wrong values now and then. The kernel's driver
+// takes its edges in the interrupt itself, and even that misses some on a busy machine.
+//
+// Wiring: supply 3.3 V, data to any line of the header with 4.7 kΩ to 3.3 V, ground; the cable short. Switch on in
+// /boot/firmware/config.txt: dtoverlay=dht11,gpiopin=17. The chip is then called dht11@ and a number: leave chip out where
+// it is the only device. Its habits, from drivers/iio/humidity/dht11.c:
+//
+//   - ETIMEDOUT is an answer with too few edges, or none; EIO one whose times or sum are wrong. Both pass: it is asked again after the 2 s that the
+//     sensor needs, at most three times and as long as the timeout allows. timeout = "5s", the default at intervals from 5 s on, is right.
+//   - A value is kept for 2 s: temperature and humidity of one reading are of one measurement, and an interval below 2 s reads it twice.
+//
+// Where there is a choice, an I²C sensor (SHT4x, AHT20) costs as much and never does any of this.
 package iio

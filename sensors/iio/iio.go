@@ -76,7 +76,7 @@ func (d *device) identify(ctx context.Context) error {
 
 // value measures one channel.
 func (d *device) value(ctx context.Context, c *channel) (float64, error) {
-	v, err := d.number(ctx, c.input)
+	v, err := d.input(ctx, c)
 	if err != nil {
 		return 0, err
 	}
