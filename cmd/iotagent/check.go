@@ -128,7 +128,7 @@ func warningTexts(f *config.File) []string {
 
 // probe reads every sensor and connects to the hub once.
 func probe(ctx context.Context, f *config.File, result *checked) error {
-	hw := sensors.NewHardware("/", nil)
+	hw := openHardware(f)
 	defer func() { _ = hw.Close() }() // only read: nothing to lose
 	result.Readings = takeAll(ctx, f.Sensors, hw)
 	var failed error

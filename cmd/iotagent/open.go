@@ -62,8 +62,13 @@ func thinned(f *config.File) []string {
 	return names
 }
 
+// openHardware returns this machine's hardware, whose drivers may keep files in the state directory.
+func openHardware(f *config.File) *sensors.Board {
+	return sensors.NewHardware("/", &sensors.HardwareOptions{StateDir: f.Agent.StateDir})
+}
+
 func openSensors(f *config.File, log *slog.Logger) (*sensors.Board, []agent.Source) {
-	hw := sensors.NewHardware("/", nil)
+	hw := openHardware(f)
 	c := clock.New(nil)
 	var sources []agent.Source
 	for _, s := range f.Sensors {

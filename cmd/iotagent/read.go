@@ -48,7 +48,7 @@ func (c *readCommand) Run(ctx context.Context, std cli.IO, path configPath) erro
 	if err != nil {
 		return err
 	}
-	hw := sensors.NewHardware("/", nil)
+	hw := openHardware(f)
 	defer func() { _ = hw.Close() }() // read-only use: nothing to lose
 	readings := takeAll(ctx, chosen, hw)
 	if err := printReadings(std.Out, readings, c.JSON); err != nil {
