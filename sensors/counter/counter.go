@@ -15,6 +15,7 @@ type device struct {
 	in     sensors.Input
 	cfg    *Config
 	events chan sensors.Event
+	stop   chan struct{} // closed by Halt
 	done   chan struct{}
 
 	// store, last and failing belong to the goroutine, then to Halt.
@@ -43,7 +44,7 @@ type reading struct {
 var _ sensors.Watcher = (*device)(nil)
 
 func open(in sensors.Input, c *Config, s *store, damage string) *device {
-	d := &device{in: in, cfg: c, events: make(chan sensors.Event, 16), done: make(chan struct{}), store: s}
+	d := &device{in: in, cfg: c, events: make(chan sensors.Event, 16), stop: make(chan struct{}), done: make(chan struct{}), store: s}
 	d.count = count{pulses: s.saved.Pulses, uncertain: s.saved.Uncertain}
 	if !s.saved.Clean {
 		d.doubt(fmt.Sprintf("the last run ended uncleanly (power cut, crash): pulses of up to %s may be missing from the total", c.SaveInterval))
@@ -109,10 +110,11 @@ func (d *device) rateLocked(now time.Time) (perSecond float64, known bool) {
 	return float64(n) / over.Seconds(), true
 }
 
-// Halt lets the line go and saves the total.
+// Halt saves the total and then lets the line go: the next who takes it finds the total in the file.
 func (d *device) Halt() error {
-	err := d.in.Close()
+	close(d.stop)
 	<-d.done
+	err := d.in.Close()
 	close(d.events)
 	if d.failing != nil {
 		err = errors.Join(err, fmt.Errorf("%s: the total was not saved: %w", d, d.failing))
@@ -138,6 +140,12 @@ func (d *device) serve() {
 				d.save(false)
 				timer.Reset(d.cfg.SaveInterval.Duration)
 			}
+		case <-d.stop:
+			for len(d.in.Edges()) > 0 {
+				d.add(<-d.in.Edges())
+			}
+			d.save(true)
+			return
 		case <-timer.C:
 			quiet := d.count.pulses == d.store.saved.Pulses
 			if d.save(quiet); !quiet || d.failing != nil {

@@ -311,6 +311,48 @@ func TestDiskFails(t *testing.T) {
 	})
 }
 
+// Whoever takes the line when it is let go finds the total, the latest pulses in it.
+func TestSavedBeforeTheLineIsFree(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		l := &slowClose{Line: sensortest.NewLine("GPIO27")}
+		l.atClose = func() {
+			if diff := cmp.Diff(state{Pulses: 7, Clean: true}, onDisk(t, dir)); diff != "" {
+				t.Error(diff)
+			}
+		}
+		s, _, err := openStore(dir, pin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := open(l, config(nil), s, "")
+		l.takeRising()
+		for range 7 {
+			l.Edge(true, time.Now())
+		}
+		halt(t, d)
+		if l.Closed() != 1 {
+			t.Errorf("closed %d times", l.Closed())
+		}
+	})
+}
+
+// slowClose is a line that calls atClose before it is let go.
+type slowClose struct {
+	*sensortest.Line
+	atClose func()
+}
+
+func (l *slowClose) Close() error {
+	l.atClose()
+	return l.Line.Close()
+}
+
+// takeRising asks the line for rising edges, as Hardware.Input would.
+func (l *slowClose) takeRising() {
+	_, _ = (&sensortest.Machine{Lines: map[string]sensors.Input{pin: l.Line}}).Input(pin, sensors.InputOptions{Rising: true})
+}
+
 func TestWithoutStateDir(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 2 {
