@@ -152,15 +152,15 @@ func (o *owner[P]) serve() {
 		if open {
 			err = req.run(port)
 		}
-		o.now.Store(nil)
 		if failures++; err == nil {
 			failures = 0
 		}
-		req.result <- err
 		if open && (failures >= reopenAfter || adapterGone(err)) {
 			_ = port.Close() // it does not work any more; the next open says why
 			open, failures = false, 0
 		}
+		o.now.Store(nil)
+		req.result <- err // at last: who has the answer finds the adapter let go
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"iotagent/sensors/bh1750"
 	"iotagent/sensors/bme280"
 	"iotagent/sensors/bmp388"
+	"iotagent/sensors/counter"
+	"iotagent/sensors/digital"
 	"iotagent/sensors/ds18b20"
 	"iotagent/sensors/hwmon"
 	"iotagent/sensors/iio"
@@ -18,6 +20,7 @@ import (
 	"iotagent/sensors/max31865"
 	"iotagent/sensors/mcp3008"
 	"iotagent/sensors/mcp9808"
+	"iotagent/sensors/modbus"
 	"iotagent/sensors/pcf8574"
 	"iotagent/sensors/scd4x"
 	"iotagent/sensors/sht3x"
@@ -35,6 +38,8 @@ func Drivers() []sensors.Driver {
 		bh1750.Driver(),
 		bme280.Driver(),
 		bmp388.Driver(),
+		counter.Driver(),
+		digital.Driver(),
 		ds18b20.Driver(),
 		hwmon.Driver(),
 		iio.Driver(),
@@ -45,6 +50,7 @@ func Drivers() []sensors.Driver {
 		max31865.Driver(),
 		mcp3008.Driver(),
 		mcp9808.Driver(),
+		modbus.Driver(),
 		pcf8574.Driver(),
 		scd4x.Driver(),
 		sht3x.Driver(),

@@ -56,6 +56,7 @@ func fault(name string, want error, configure func(sensors.Config)) sensortest.F
 func TestContractRTU(t *testing.T) {
 	sensortest.Run(t, sensortest.Case{
 		Driver:    Driver(),
+		Required:  []string{"host", "registers"},
 		Hardware:  machine,
 		Configure: onWire(func() *wire { return answering(20 * time.Millisecond) }),
 		Faults: []sensortest.Fault{
@@ -84,6 +85,7 @@ func TestContractTCP(t *testing.T) {
 	always := func(b []byte) server { return func(_, _ int, _ []byte) []byte { return b } }
 	sensortest.Run(t, sensortest.Case{
 		Driver:    Driver(),
+		Required:  []string{"host", "registers"},
 		Hardware:  machine,
 		Configure: onServer(fromMemory),
 		Faults: []sensortest.Fault{

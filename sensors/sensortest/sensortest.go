@@ -10,7 +10,6 @@ import (
 	"math"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 
