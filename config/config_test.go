@@ -53,12 +53,12 @@ func TestLoadMergesConfD(t *testing.T) {
 	want.Sensors = []Sensor{
 		{
 			Common: sensors.Common{Name: "boiler", Type: "bme280", Interval: seconds(2), Timeout: seconds(2), Lane: "normal", Thin: "none"},
-			Config: &fakeBME{Bus: "1", Address: 0x77, Enabled: true, Gain: 1, Limit: &limit, Calibration: calibration{Offset: -1}}, File: main, Line: 9,
+			Config: &fakeBME{Bus: "1", Address: 0x77, Enabled: true, Gain: 1, Limit: &limit, Trim: trim{Offset: -1}}, File: main, Line: 9,
 		},
 		{
 			Common: sensors.Common{Name: "tank.2", Type: "bme280", Interval: seconds(10), Timeout: seconds(7), Lane: "bulk", Thin: "none"},
 			Config: &fakeBME{
-				Bus: "1", Address: 0x76, Enabled: true, Gain: 1, Calibration: calibration{Gain: 1.5},
+				Bus: "1", Address: 0x76, Enabled: true, Gain: 1, Trim: trim{Gain: 1.5},
 				Settle: quantity.Duration{Duration: 250 * time.Millisecond},
 			}, File: main, Line: 19,
 		},
@@ -76,7 +76,7 @@ func TestLoadMergesConfD(t *testing.T) {
 			Common: c2d.Common{Name: "restart", Type: "exec", Timeout: seconds(60), SettleWithin: seconds(20)},
 			Config: &fakeExec{
 				Path: "/usr/lib/handlers/restart", Args: []string{"--soft", "--now"}, Env: map[string]string{"PATH": "/bin", "LC_ALL": "C"},
-				Output: quantity.Bytes{N: 64 << 10}, Steps: []calibration{{Offset: 1}, {Gain: 2}},
+				Output: quantity.Bytes{N: 64 << 10}, Steps: []trim{{Offset: 1}, {Gain: 2}},
 			}, File: second, Line: 4,
 		},
 	}

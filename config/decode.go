@@ -252,6 +252,10 @@ func (d *decoder) float(v *value, path string, dst reflect.Value) {
 }
 
 func (d *decoder) slice(v *value, path string, dst reflect.Value) {
+	if v.kind == kindTable && dst.Type().Elem().Kind() == reflect.Struct {
+		d.ps.add(v.at, path, "want a list of tables: [{ … }, { … }], or a header with [[two brackets]] for each")
+		return
+	}
 	if !d.is(v, path, kindArray, "a list in [brackets]") {
 		return
 	}

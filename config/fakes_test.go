@@ -17,20 +17,20 @@ func (fakeSensor) Open(context.Context, sensors.Hardware) (sensors.Sensor, error
 	return nil, errors.New("a fake")
 }
 
-type calibration struct {
+type trim struct {
 	Offset float64 `toml:"offset"`
 	Gain   float64 `toml:"gain"`
 }
 
 type fakeBME struct {
 	fakeSensor
-	Bus         string            `toml:"bus"`
-	Address     uint8             `toml:"address"`
-	Enabled     bool              `toml:"enabled"`
-	Gain        float32           `toml:"gain"`
-	Settle      quantity.Duration `toml:"settle"`
-	Calibration calibration       `toml:"calibration"`
-	Limit       *int              `toml:"limit"`
+	Bus     string            `toml:"bus"`
+	Address uint8             `toml:"address"`
+	Enabled bool              `toml:"enabled"`
+	Gain    float32           `toml:"gain"`
+	Settle  quantity.Duration `toml:"settle"`
+	Trim    trim              `toml:"trim"`
+	Limit   *int              `toml:"limit"`
 }
 
 func (c *fakeBME) Validate(bad func(key, msg string)) {
@@ -40,8 +40,8 @@ func (c *fakeBME) Validate(bad func(key, msg string)) {
 	if c.Bus == "" {
 		bad("bus", "is missing")
 	}
-	if c.Calibration.Offset > 100 {
-		bad("calibration.offset", "want at most 100")
+	if c.Trim.Offset > 100 {
+		bad("trim.offset", "want at most 100")
 	}
 }
 
@@ -78,7 +78,7 @@ type fakeExec struct {
 	Args   []string          `toml:"args"`
 	Env    map[string]string `toml:"env"`
 	Output quantity.Bytes    `toml:"output"`
-	Steps  []calibration     `toml:"steps"`
+	Steps  []trim            `toml:"steps"`
 }
 
 func (c *fakeExec) Validate(func(key, msg string)) {}

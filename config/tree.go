@@ -81,10 +81,7 @@ func (t *table) place(key string) pos {
 		if e == nil {
 			break
 		}
-		v := e.val
-		if i, err := strconv.Atoi(strings.TrimSuffix(index, "]")); err == nil && v.kind == kindArray && i >= 0 && i < len(v.list) {
-			v = v.list[i]
-		}
+		v := e.val.item(index)
 		at = v.at
 		if v.kind != kindTable {
 			break
@@ -92,6 +89,18 @@ func (t *table) place(key string) pos {
 		t = v.table
 	}
 	return at
+}
+
+// item returns the element of an array that an index such as "1]" or "1][0]" names, or v itself when there is none.
+func (v *value) item(index string) *value {
+	for part := range strings.SplitSeq(index, "[") {
+		i, err := strconv.Atoi(strings.TrimSuffix(part, "]"))
+		if err != nil || i < 0 || i >= len(v.list) {
+			break
+		}
+		v = v.list[i]
+	}
+	return v
 }
 
 // builder turns the parser's expressions into a tree.

@@ -50,6 +50,7 @@ func checkSensor(b *block, c *sensors.Common) {
 	if ways := []string{ThinNone, ThinMean}; !slices.Contains(ways, c.Thin) {
 		b.bad("thin", choice(ways, c.Thin))
 	}
+	checkSampling(b, c)
 }
 
 // checkSenML checks what SenML does not allow.

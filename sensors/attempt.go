@@ -21,6 +21,7 @@ type attempt struct {
 type outcome struct {
 	sensor  Sensor
 	samples []Sample
+	retries int
 	err     error
 }
 
@@ -45,12 +46,26 @@ func (s *Sampler) openAndRead(ctx context.Context, sensor Sensor) outcome {
 			return outcome{err: err}
 		}
 	}
-	samples, err := s.read(ctx, sensor)
+	samples, retries, err := s.readAgain(ctx, sensor)
 	if errors.Is(err, ErrAbsent) || errors.Is(err, errPanicked) {
 		_ = halt(sensor) // it is being given up because of err, which says more
-		return outcome{err: err}
+		return outcome{retries: retries, err: err}
 	}
-	return outcome{sensor: sensor, samples: samples, err: err}
+	return outcome{sensor, samples, retries, err}
+}
+
+// readAgain reads, and again at once while that fails, as often as is configured and another try as long as the last has time until ctx's deadline.
+func (s *Sampler) readAgain(ctx context.Context, sensor Sensor) (samples []Sample, retries int, err error) {
+	for ; ; retries++ {
+		began := time.Now()
+		samples, err = s.read(ctx, sensor)
+		if err == nil || retries >= s.common.Retries || ctx.Err() != nil || errors.Is(err, errPanicked) {
+			return samples, retries, err
+		}
+		if end, ok := ctx.Deadline(); ok && time.Until(end) < time.Since(began) {
+			return samples, retries, err
+		}
+	}
 }
 
 func (s *Sampler) open(ctx context.Context) (sensor Sensor, err error) {
@@ -66,6 +81,9 @@ func (s *Sampler) open(ctx context.Context) (sensor Sensor, err error) {
 func (s *Sampler) read(ctx context.Context, sensor Sensor) (samples []Sample, err error) {
 	defer s.recovered(&err)
 	samples, err = sensor.Read(ctx)
+	if err == nil {
+		err = checkSamples(samples)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -95,20 +113,21 @@ func halt(sensor Sensor) (err error) {
 	return sensor.Halt()
 }
 
-// wait returns the outcome, if it comes until settle after ctx is done.
-func (a *attempt) wait(ctx context.Context, settle time.Duration) (outcome, bool) {
-	select {
-	case out := <-a.done:
-		return out, true
-	case <-ctx.Done():
-	}
-	t := time.NewTimer(settle)
-	defer t.Stop()
-	select {
-	case out := <-a.done:
-		return out, true
-	case <-t.C:
-		return outcome{}, false
+// wait returns the outcome, if it comes until settle after ctx is done. What the sensor notices meanwhile is not held up.
+func (s *Sampler) wait(ctx context.Context, a *attempt, settle time.Duration) (outcome, bool) {
+	expired := ctx.Done()
+	var grace <-chan time.Time
+	for {
+		select {
+		case out := <-a.done:
+			return out, true
+		case e, open := <-s.events:
+			s.noticed(e, open)
+		case <-expired:
+			expired, grace = nil, time.After(settle)
+		case <-grace:
+			return outcome{}, false
+		}
 	}
 }
 

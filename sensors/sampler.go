@@ -53,7 +53,9 @@ type Sampler struct {
 	hw       Hardware
 	opts     SamplerOptions
 	interval time.Duration
+	plan     schedule
 	timeout  time.Duration
+	tags     []Tag
 	notes    *notes
 
 	// What follows belongs to the goroutine that calls Run or Once.
@@ -64,6 +66,9 @@ type Sampler struct {
 	lastErr error     // why the last attempt to open failed
 	good    int       // good readings in a row
 	bad     int       // failed ones in a row, with the sensor open
+	named   bool      // the names of samples in the configuration were looked for
+	watched
+	stages
 
 	mu     sync.Mutex
 	status Status
@@ -87,6 +92,11 @@ func NewSampler(common Common, cfg Config, hw Hardware, o *SamplerOptions) *Samp
 	s.opts.Grace = orDefault(s.opts.Grace, defaultGrace)
 	s.retry.Floor = orDefault(s.opts.RetryFloor, defaultFloor)
 	s.retry.Cap = max(orDefault(s.opts.RetryCap, defaultCap), s.retry.Floor)
+	s.tags = common.tags()
+	s.plan = schedule{
+		interval: s.interval, offset: common.Offset.Duration, jitter: common.Jitter.Duration, align: common.Align, clock: s.opts.Clock,
+	}
+	s.stages = newStages(&s.common, s.interval)
 	s.notes = &notes{log: s.opts.Logger.With("sensor", common.Name, "type", common.Type)}
 	s.status = Status{Name: common.Name, Type: common.Type, Interval: s.interval}
 	announce(hw, cfg)
@@ -103,63 +113,61 @@ func orDefault(d, def time.Duration) time.Duration {
 // Name returns the configured name.
 func (s *Sampler) Name() string { return s.common.Name }
 
-// Run takes a reading at once and then one each interval, and gives each to emit, the failed ones too, until ctx is done. Readings keep
-// to multiples of the interval from the start; those that a slow sensor or a sleeping machine made impossible are left out.
-// emit is called by this goroutine, and delays the next reading if it blocks.
-//
-// Run returns after the sensor is halted. A read that hangs in the kernel cannot be ended: after Grace its goroutine
-// is left behind, to halt the sensor whenever the kernel returns, and Run's error says so. The error is never about a reading.
-func (s *Sampler) Run(ctx context.Context, emit func(Reading)) error {
-	start := time.Now()
-	for due := start; ; due = s.nextTick(start, due) {
-		if backoff.Sleep(ctx, time.Until(due)) != nil || ctx.Err() != nil {
-			return s.close()
-		}
-		r, _ := s.take(ctx)
-		if ctx.Err() != nil && r.Quality == Failed {
-			return s.close() // the stop broke it off; that says nothing about the sensor
-		}
-		emit(r)
-	}
-}
-
-// Once opens the sensor, takes one reading, halts the sensor and returns the reading with the time it took.
+// Once opens the sensor, takes one reading, halts the sensor and returns the reading with the time it took. The reading is calibrated and judged; what
+// takes several, such as alarms and windows, is left out.
 func (s *Sampler) Once(ctx context.Context) (Reading, time.Duration) {
 	s.retryAt = time.Time{} // a person asks now
-	r, took := s.take(ctx)
+	r, _, took := s.take(ctx)
 	if err := s.close(); err != nil && r.Quality == Good {
 		s.notes.log.Warn("sensor did not halt", "error", err)
 	}
 	return r, took
 }
 
-// nextTick returns the first multiple of the interval after last that lies no more than half an interval back.
-func (s *Sampler) nextTick(start, last time.Time) time.Time {
-	next := last.Add(s.interval)
-	if late := time.Since(next); late > s.interval/2 {
-		n := (time.Since(start) + s.interval/2) / s.interval
-		next = start.Add(n * s.interval)
-	}
-	return next
-}
-
 // take makes one reading, good or failed, within the timeout and a little.
-func (s *Sampler) take(ctx context.Context) (Reading, time.Duration) {
-	r := Reading{Sensor: s.common.Name, At: s.opts.Clock.Stamp(), Quality: Good}
+func (s *Sampler) take(ctx context.Context) (Reading, condition, time.Duration) {
+	r := Reading{Sensor: s.common.Name, At: s.opts.Clock.Stamp(), Quality: Good, Tags: s.tags}
 	began := time.Now()
 	samples, err := s.measure(ctx)
 	took := time.Since(began)
 	if err == nil {
-		err = checkSamples(samples)
+		samples, err = calibrate(s.common.Calibration, samples)
 	}
-	if err != nil {
-		samples, r.Quality, r.Reason = nil, Failed, err.Error()
+	switch {
+	case err == nil:
+		r.Samples = samples
+		s.judge(&r)
+	case s.pending != nil && s.pending.began.Before(began): // it has been told as an error; since then nothing has come
+		r.Quality, r.Reason = Stale, err.Error()
+	default:
+		r.Quality, r.Reason = Failed, err.Error()
 	}
-	r.Samples = samples
 	if ctx.Err() == nil || err == nil {
 		s.record(r, err, took)
 	}
-	return r, took
+	return r, conditionOf(err), took
+}
+
+// judge says how far the samples of a reading may be believed.
+func (s *Sampler) judge(r *Reading) {
+	if why := s.still.stuck(r.Samples, r.At.Mono); why != "" {
+		r.Quality, r.Reason = Stale, why
+	}
+	if why := s.limits.outOfRange(r.Samples); why != "" {
+		r.Quality, r.Reason = OutOfRange, joined(why, r.Reason)
+	}
+	if !s.named {
+		s.named = true
+		s.checkNames(r.Samples)
+	}
+}
+
+// joined puts two reasons together; either may be empty.
+func joined(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
 }
 
 // measure opens the sensor if it must and may, and reads it.
@@ -178,9 +186,13 @@ func (s *Sampler) measure(ctx context.Context) ([]Sample, error) {
 	}
 	limit, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	a := s.begin(limit, s.sensor, s.bad >= renewAfter)
+	renew := s.bad >= renewAfter || s.deaf && !time.Now().Before(s.retryAt)
+	if renew {
+		s.events, s.deaf = nil, false
+	}
+	a := s.begin(limit, s.sensor, renew)
 	s.sensor = nil // the attempt has it until it returns
-	out, ok := a.wait(limit, min(s.timeout/4, maxSettle))
+	out, ok := s.wait(limit, a, min(s.timeout/4, maxSettle))
 	if !ok {
 		s.pending = a
 		return nil, a.hanging()
@@ -192,6 +204,8 @@ func (s *Sampler) measure(ctx context.Context) ([]Sample, error) {
 // settle takes the sensor back from an attempt and decides whether it must be opened anew.
 func (s *Sampler) settle(out outcome) {
 	s.sensor = out.sensor
+	s.listen()
+	s.count(func(st *Status) { st.Retries += uint64(out.retries) })
 	if s.bad >= renewAfter {
 		s.bad = 0 // it was opened anew
 	}

@@ -129,8 +129,10 @@ type Common struct {
 	Type string `toml:"type"`
 	// Interval between readings; default 10 s, at least 100 ms.
 	Interval quantity.Duration `toml:"interval"`
-	// Timeout of one reading; default 5 s, or the interval when that is shorter.
+	// Timeout of one reading, its retries included; default 5 s, or the interval when that is shorter.
 	Timeout quantity.Duration `toml:"timeout"`
+	// Sampling is what becomes of the readings on their way.
+	Sampling
 	// Lane of the readings' messages: "normal" (default) or "bulk".
 	Lane string `toml:"lane"`
 	// Thin says what becomes of readings that wait for the hub when the room gets scarce: "mean" makes one of several, with the
@@ -155,11 +157,38 @@ type Reading struct {
 	Sensor string
 	// At is when the measurement was started.
 	At clock.Stamp
-	// Samples is empty when Quality is Failed.
+	// Samples is empty when Quality is Failed, and when it is Stale because the read hangs.
 	Samples []Sample
 	// Quality is never empty; Reason says why it is not Good, for a person.
 	Quality Quality
 	Reason  string
 	// Alarm says that the reading goes at once and is never lost: it is sealed alone, in the alarm lane. Reason says why.
 	Alarm bool
+	// Over says that what an Alarm tells is the end of one.
+	Over bool
+	// Window is set on what was made of several readings.
+	Window *Window
+	// Tags are those of the configuration, in the order of their keys. They are shared: nobody changes them.
+	Tags []Tag
 }
+
+// Window is what a reading that was made of several says beside its samples.
+type Window struct {
+	// Span is the time from the start of the first reading, which is the At of the whole, to that of the last.
+	Span time.Duration
+	// Count is how many readings had values, Failed how many had none.
+	Count, Failed int
+	// Func is what the samples are of each quantity's values: "mean", "last", "min" or "max".
+	Func string
+	// More are further functions of the same quantities.
+	More []Column
+}
+
+// Column is one function of every quantity of a Window.
+type Column struct {
+	Func    string
+	Samples []Sample
+}
+
+// Tag is a constant text that each reading of a sensor carries.
+type Tag struct{ Key, Value string }

@@ -2,7 +2,9 @@ package sensors
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -21,8 +23,13 @@ type Status struct {
 	LastError Reading
 	// Readings counts all readings, Errors the failed ones among them.
 	Readings, Errors uint64
+	// Retries counts reads that were tried again within a reading, Alarms the alarms that were raised, ended or noticed, and Withheld the readings that
+	// a deadband left out.
+	Retries, Alarms, Withheld uint64
 	// Latency is how long the latest reading took.
 	Latency time.Duration
+	// Warning says what is wrong with the configuration, as far as that shows only in a reading.
+	Warning string
 }
 
 // Status returns a snapshot. The caller must not change the samples in it.
@@ -33,9 +40,33 @@ func (s *Sampler) Status() Status {
 }
 
 func (s *Sampler) setDevice(device string) {
+	s.count(func(st *Status) { st.Device = device })
+}
+
+func (s *Sampler) count(f func(*Status)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.status.Device = device
+	f(&s.status)
+}
+
+// checkNames warns of what is configured for quantities that the sensor does not have.
+func (s *Sampler) checkNames(samples []Sample) {
+	var unknown, known []string
+	for _, name := range s.common.samples() {
+		if find(samples, name) == nil {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) == 0 {
+		return
+	}
+	for _, v := range samples {
+		known = append(known, v.Name)
+	}
+	text := fmt.Sprintf("calibration, limits or deadband name %s, which this sensor does not measure; it measures %s",
+		strings.Join(unknown, ", "), strings.Join(known, ", "))
+	s.count(func(st *Status) { st.Warning = text })
+	s.notes.log.Warn("sensor configured in part", "error", text)
 }
 
 // record counts a reading and logs what it changes.

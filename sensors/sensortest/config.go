@@ -32,6 +32,11 @@ func checkSampleConfig(t *testing.T, d sensors.Driver) {
 		table := file.Sensor[0]
 		setKeys(t, reflect.ValueOf(&sensors.Common{}).Elem(), table)
 		setKeys(t, reflect.ValueOf(cfg).Elem(), table)
+		for _, key := range keys(reflect.TypeOf(cfg).Elem()) {
+			if slices.Contains(keys(reflect.TypeFor[sensors.Common]()), key) {
+				t.Errorf("key %s is one of every [[sensor]], so this driver never sees it", key)
+			}
+		}
 		if len(table) > 0 {
 			t.Errorf("Sample has keys that do not exist: %v", slices.Sorted(maps.Keys(table)))
 		}
@@ -52,11 +57,28 @@ func uncommented(sample string) string {
 	return strings.Join(lines, "\n")
 }
 
+// keys returns the keys of a struct.
+func keys(typ reflect.Type) []string {
+	var all []string
+	for f := range typ.Fields() {
+		if f.Anonymous {
+			all = append(all, keys(f.Type)...)
+		} else {
+			all = append(all, f.Tag.Get("toml"))
+		}
+	}
+	return all
+}
+
 // setKeys takes the keys that the struct v has out of the table and sets its fields.
 func setKeys(t *testing.T, v reflect.Value, table map[string]any) {
 	t.Helper()
 	for i := range v.NumField() {
 		if !v.Type().Field(i).IsExported() {
+			continue
+		}
+		if v.Type().Field(i).Anonymous {
+			setKeys(t, v.Field(i), table)
 			continue
 		}
 		key := v.Type().Field(i).Tag.Get("toml")
