@@ -172,7 +172,7 @@ func (a *Agent) Once(ctx context.Context) error {
 	for _, s := range a.o.Sources {
 		wg.Go(func() {
 			r, _ := s.Once(ctx)
-			a.packer.emit(s.Lane, r)
+			a.emit(s.Lane, r)
 		})
 	}
 	wg.Wait()
@@ -226,13 +226,21 @@ func (a *Agent) startSamplers(ctx context.Context) (wait func() error) {
 	errs := make([]error, len(a.o.Sources))
 	for i, s := range a.o.Sources {
 		wg.Go(func() {
-			errs[i] = s.Run(ctx, func(r sensors.Reading) { a.packer.emit(s.Lane, r) })
+			errs[i] = s.Run(ctx, func(r sensors.Reading) { a.emit(s.Lane, r) })
 		})
 	}
 	return func() error {
 		wg.Wait()
 		return errors.Join(errs...)
 	}
+}
+
+// emit packs a reading of a sensor with that lane; alarms have their own.
+func (a *Agent) emit(lane outbox.Lane, r sensors.Reading) {
+	if r.Alarm {
+		lane = outbox.Alarm
+	}
+	a.packer.emit(lane, r)
 }
 
 func (a *Agent) startWatchdog(ctx context.Context) (stop func()) {

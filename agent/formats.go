@@ -34,21 +34,23 @@ func appendReading(b []byte, r *sensors.Reading) []byte {
 		b = append(b, `,"clock":"unknown","uptime_seconds":`...)
 		b = strconv.AppendFloat(b, r.At.Mono.Seconds(), 'f', 3, 64)
 	}
+	b = appendWindow(b, r.Window, &r.At)
 	for _, s := range r.Samples {
 		b = append(b, ',')
 		b = appendString(b, s.Name)
 		b = append(b, ':')
 		b = appendNumber(b, s.Value)
 	}
+	b = appendColumns(b, r.Window)
 	if r.Quality != sensors.Good {
 		b = append(b, `,"quality":`...)
 		b = appendString(b, string(r.Quality))
-		if r.Reason != "" {
-			b = append(b, `,"reason":`...)
-			b = appendString(b, clip(r.Reason, maxReason))
-		}
 	}
-	return append(b, '}')
+	if r.Reason != "" && (r.Quality != sensors.Good || r.Alarm) {
+		b = append(b, `,"reason":`...)
+		b = appendString(b, clip(r.Reason, maxReason))
+	}
+	return append(appendMarks(b, r), '}')
 }
 
 // appendNumber writes every digit that matters, without an exponent where a person would not use one.
@@ -71,11 +73,25 @@ func clip(s string, n int) string {
 }
 
 func appendString(b []byte, s string) []byte {
+	if plainText(s) { // nearly all is
+		return append(append(append(b, '"'), s...), '"')
+	}
 	q, err := json.Marshal(s)
 	if err != nil { // a string always marshals
 		return append(b, `""`...)
 	}
 	return append(b, q...)
+}
+
+// plainText reports whether JSON needs no escapes for s.
+func plainText(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ', c > '~', c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
 }
 
 // DeclaredGap is a loss as the hub is told of it. docs/formats.md explains each key.

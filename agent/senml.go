@@ -22,7 +22,7 @@ type senml struct {
 
 // add appends the records of a reading to the body, the bracket or the comma before them included.
 func (s *senml) add(b []byte, r *sensors.Reading) []byte {
-	if r.Quality == sensors.Good && len(r.Samples) == 1 {
+	if r.Quality == sensors.Good && len(r.Samples) == 1 && r.Window == nil && !r.Alarm && len(r.Tags) == 0 {
 		b = s.open(b, r, r.Sensor+"/"+r.Samples[0].Name)
 		return s.value(b, "", &r.Samples[0])
 	}
@@ -37,7 +37,7 @@ func (s *senml) add(b []byte, r *sensors.Reading) []byte {
 	if r.Reason != "" {
 		b = s.text(s.open(b, r, name), "reason", clip(r.Reason, maxReason))
 	}
-	return b
+	return s.marks(b, r, name)
 }
 
 // open begins a record: the base fields that change, and the time.

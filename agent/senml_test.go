@@ -25,6 +25,7 @@ type record struct {
 	Time     float64  `json:"t,omitempty"`
 	Value    *float64 `json:"v,omitempty"`
 	Text     *string  `json:"vs,omitempty"`
+	Flag     *bool    `json:"vb,omitempty"`
 }
 
 // fact is a record resolved (RFC 8428 §4.6): everything about it in one place.
@@ -57,6 +58,8 @@ func resolve(t fataler, body []byte) []fact {
 			f.value = *r.Value
 		case r.Text != nil:
 			f.text = *r.Text
+		case r.Flag != nil:
+			f.text = fmt.Sprint(*r.Flag)
 		default:
 			t.Fatalf("a record without a value: %+v", r)
 		}
@@ -87,11 +90,42 @@ func factsOf(r *sensors.Reading) []fact {
 		facts = append(facts, f)
 	}
 	for name, text := range map[string]string{"quality": string(r.Quality), "reason": r.Reason} {
-		if text != "" && r.Quality != sensors.Good {
+		if text != "" && (r.Quality != sensors.Good || r.Alarm && name == "reason") {
 			f := named(name)
 			f.text = text
 			facts = append(facts, f)
 		}
+	}
+	number := func(name string, v float64) {
+		f := named(name)
+		f.value = v
+		facts = append(facts, f)
+	}
+	word := func(name, text string) {
+		f := named(name)
+		f.text = text
+		facts = append(facts, f)
+	}
+	if w := r.Window; w != nil {
+		number("span_seconds", float64(w.Span.Milliseconds())/1000)
+		number("count", float64(w.Count))
+		if w.Failed > 0 {
+			number("failed_count", float64(w.Failed))
+		}
+		if w.Func != "mean" {
+			word("aggregate", w.Func)
+		}
+		for _, c := range w.More {
+			for _, s := range c.Samples {
+				number(s.Name+"_"+c.Func, s.Value)
+			}
+		}
+	}
+	if r.Alarm {
+		word("alarm", fmt.Sprint(!r.Over))
+	}
+	for _, tag := range r.Tags {
+		word("tag_"+tag.Key, tag.Value)
 	}
 	return facts
 }
@@ -180,6 +214,27 @@ func drawReading(t *rapid.T) sensors.Reading {
 		r.Quality, r.Reason, r.Samples = sensors.Failed, rapid.StringN(1, 20, 100).Draw(t, "reason"), nil
 	case 1:
 		r.Quality, r.Reason = sensors.OutOfRange, "above 80"
+	}
+	return drawMore(t, r)
+}
+
+// drawMore makes it a window, an alarm or the reading of a sensor with tags.
+func drawMore(t *rapid.T, r sensors.Reading) sensors.Reading {
+	if rapid.IntRange(0, 3).Draw(t, "window") == 0 {
+		r.Window = &sensors.Window{
+			Span: time.Duration(rapid.IntRange(0, 60000).Draw(t, "span")) * time.Millisecond, Failed: rapid.IntRange(0, 2).Draw(t, "failed"),
+			Func: rapid.SampledFrom([]string{"mean", "last", "min"}).Draw(t, "func"),
+		}
+		if len(r.Samples) > 0 {
+			r.Window.Count = rapid.IntRange(1, 100).Draw(t, "count")
+			r.Window.More = []sensors.Column{{Func: "max", Samples: r.Samples}}
+		}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "alarm") == 0 {
+		r.Alarm, r.Over, r.Reason = true, rapid.Bool().Draw(t, "over"), "temperature_celsius 81 above 80"
+	}
+	if rapid.IntRange(0, 3).Draw(t, "tags") == 0 {
+		r.Tags = []sensors.Tag{{Key: "line", Value: "3"}, {Key: "site", Value: rapid.StringN(1, 10, 20).Draw(t, "site")}}
 	}
 	return r
 }

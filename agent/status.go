@@ -70,7 +70,13 @@ type SensorState struct {
 	Reason         string             `json:"reason,omitempty"`
 	Readings       uint64             `json:"readings"`
 	Errors         uint64             `json:"errors"`
-	LatencyMillis  float64            `json:"latency_ms"`
+	// Retries counts reads tried again within a reading, Alarms those raised, ended or noticed, Withheld readings that a deadband left out.
+	Retries       uint64  `json:"retries,omitempty"`
+	Alarms        uint64  `json:"alarms,omitempty"`
+	Withheld      uint64  `json:"withheld,omitempty"`
+	LatencyMillis float64 `json:"latency_ms"`
+	// Warning says what is wrong with the sensor's configuration, as far as that shows only in a reading.
+	Warning string `json:"warning,omitempty"`
 }
 
 // Status returns the present status.
@@ -125,6 +131,7 @@ func sensorState(st sensors.Status) SensorState {
 	s := SensorState{
 		Name: st.Name, Type: st.Type, Device: st.Device, IntervalMillis: st.Interval.Milliseconds(),
 		Quality: string(st.Last.Quality), Reason: st.Last.Reason, Readings: st.Readings, Errors: st.Errors,
+		Retries: st.Retries, Alarms: st.Alarms, Withheld: st.Withheld, Warning: st.Warning,
 		LatencyMillis: float64(st.Latency.Microseconds()) / 1000,
 	}
 	if !st.Last.At.Wall.IsZero() {

@@ -21,6 +21,7 @@ type reading struct {
 	values  []stat
 	// quality and reason are JSON texts; empty for a good reading.
 	quality, reason []byte
+	tags            []byte // as JSON; empty for none
 }
 
 // stat is one measurement: of a reading that is not thinned all three are the same.
@@ -41,6 +42,7 @@ const (
 	keyCount = "count"
 	keyMin   = "min"
 	keyMax   = "max"
+	keyTags  = "tags"
 )
 
 // sensorOf returns whose reading it is; known is false when it does not begin as ours do.
@@ -93,6 +95,8 @@ func (p *readingParser) member(name, value []byte) bool {
 		r.quality = value
 	case "reason":
 		r.reason = value
+	case keyTags:
+		r.tags = value
 	default:
 		return addStat(name, value, &r.values)
 	}
@@ -146,7 +150,7 @@ func isTime(value []byte) bool {
 // mergeable reports whether later can be put together with r: the next of its sensor in time, of the same quality, with the same measurements.
 func (r *reading) mergeable(later *reading) bool {
 	const most = 1 << 53 // a count that JSON's readers keep exactly
-	return bytes.Compare(r.last, later.first) <= 0 && bytes.Equal(r.quality, later.quality) && bytes.Equal(r.reason, later.reason) &&
+	return bytes.Compare(r.last, later.first) <= 0 && bytes.Equal(r.quality, later.quality) && bytes.Equal(r.reason, later.reason) && bytes.Equal(r.tags, later.tags) &&
 		r.count+later.count < most && slices.EqualFunc(r.values, later.values, func(a, b stat) bool { return bytes.Equal(a.name, b.name) })
 }
 
@@ -215,6 +219,9 @@ func (r *reading) append(b []byte) []byte {
 	}
 	if len(r.reason) > 0 {
 		b = append(append(b, `,"reason":`...), r.reason...)
+	}
+	if len(r.tags) > 0 {
+		b = append(append(b, `,"tags":`...), r.tags...)
 	}
 	return append(b, '}')
 }

@@ -200,11 +200,11 @@ func checkTags(b *block, tags map[string]string) {
 		text := tags[key]
 		switch {
 		case !tagKey().MatchString(key):
-			b.bad("tags."+key, `want a name of 1 to 32 letters, digits or "_" that begins with a letter`)
+			b.bad("tags."+key, `want a name of 1 to 32 small letters, digits or "_" that begins with a letter`)
 		case text == "" || len(text) > maxTagBytes || slices.ContainsFunc([]rune(text), unicode.IsControl):
 			b.bad("tags."+key, fmt.Sprintf("want text of 1 to %d bytes on one line", maxTagBytes))
 		}
 	}
 }
 
-func tagKey() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,31}$`) }
+func tagKey() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`) }

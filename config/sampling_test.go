@@ -58,7 +58,7 @@ func TestSamplingWords(t *testing.T) {
 func TestPlaceFindsElements(t *testing.T) {
 	const text = "[hub]\nconnection_string_file = \"cs\"\n[[sensor]]\nname = \"boiler\"\ntype = \"bme280\"\ncalibration = [ {sample = \"a_celsius\",\n  points = [[0, 1],\n   [0, 2]]}]\n"
 	_, err := Parse("f.toml", []byte(text), fakes())
-	if want := "f.toml:8:4: sensor[boiler].calibration[0].points[1]: want what the sensor says"; err == nil || len(err.Error()) < len(want) || err.Error()[:len(want)] != want {
+	if want := "f.toml:7:12: sensor[boiler].calibration[0].points[1]: want what the sensor says"; err == nil || len(err.Error()) < len(want) || err.Error()[:len(want)] != want {
 		t.Errorf("got %v, want %s…", err, want)
 	}
 }
