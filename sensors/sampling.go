@@ -72,6 +72,19 @@ type Band struct {
 	Percent  float64 `toml:"percent"`
 }
 
+// Complete gives a reading the tags and, where readings are put together, a window with all that it tells. It is for those who want to know how large readings get.
+func (c *Sampling) Complete(r *Reading) {
+	r.Tags = c.tags()
+	if c.Window.Duration <= 0 {
+		return
+	}
+	funcs := newAggregator(c.Aggregate).funcs
+	r.Window = &Window{Span: c.Window.Duration, Count: 99, Func: funcs[0]}
+	for _, f := range funcs[1:] {
+		r.Window.More = append(r.Window.More, Column{f, r.Samples})
+	}
+}
+
 // AggregateFuncs are the words of Sampling.Aggregate.
 func AggregateFuncs() []string { return []string{"mean", "min", "max", "last", "count"} }
 

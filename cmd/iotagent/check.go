@@ -41,6 +41,8 @@ type checked struct {
 	MessagesADay int64 `json:"messages_a_day"`
 	MeteredADay  int64 `json:"metered_a_day"`
 	BytesADay    int64 `json:"bytes_a_day"`
+	// AtMost says that it may be fewer, because readings that tell nothing new are left out.
+	AtMost bool `json:"at_most,omitempty"`
 	// DiskWrites says when readings are written to the disk, and what a power cut takes.
 	DiskWrites string   `json:"disk_writes"`
 	Warnings   []string `json:"warnings"`
@@ -79,6 +81,7 @@ func (c *checkCommand) Run(ctx context.Context, std cli.IO, path configPath) err
 	}
 	cost := costADay(f, result.Readings)
 	result.MessagesADay, result.MeteredADay, result.BytesADay = int64(cost.Messages), int64(cost.Metered), int64(cost.Bytes)
+	result.AtMost = atMost(f)
 	if c.JSON {
 		err = json.NewEncoder(std.Out).Encode(result)
 	} else {

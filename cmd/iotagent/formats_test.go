@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,6 +111,29 @@ func TestCostADay(t *testing.T) {
 	const reading = len(`{"sensor":"boiler","time":"2026-11-22T10:00:00.000Z","temperature_celsius":21.5,"pressure_pascals":100653.25},`)
 	if want := guess.Bytes - (86400+24)*uint64(typicalReading-reading); measured.Messages != 17304 || measured.Bytes != want {
 		t.Errorf("with a reading that was taken: %+v, want %d bytes", measured, want)
+	}
+}
+
+func TestCostOfSampling(t *testing.T) {
+	sensor := config.Sensor{Common: sensors.Common{Name: "boiler", Lane: "normal", Interval: quantity.Seconds(1)}}
+	f := &config.File{Sensors: []config.Sensor{sensor}}
+	f.Telemetry.FlushInterval.Duration, f.Outbox.MaxLoss.Duration = 5*time.Second, 10*time.Second
+	f.Sensors[0].Window = quantity.Seconds(60)
+	windows := costADay(f, nil)
+	f.Sensors[0].Interval, f.Sensors[0].Window = f.Sensors[0].Window, f.Sensors[0].Interval
+	f.Sensors[0].Window.Duration = 0
+	if plain := costADay(f, nil); windows.Messages != 1440 || windows.Bytes < plain.Bytes+1440*100 || atMost(f) {
+		t.Errorf("windows of a minute cost %+v, readings each minute %+v", windows, plain)
+	}
+	f.Sensors[0].Window = quantity.Seconds(60)
+	f.Sensors[0].Tags = map[string]string{"site": "north"}
+	if tagged := costADay(f, nil); tagged.Bytes != windows.Bytes+1440*uint64(len(`,"tags":{"site":"north"}`)) {
+		t.Errorf("a tag costs %+v, without it %+v", tagged, windows)
+	}
+	f.Sensors[0].Deadband = []sensors.Band{{Absolute: 1}}
+	r := checked{MessagesADay: 1440, AtMost: atMost(f)}
+	if got := r.cost(); !strings.HasPrefix(got, "at most 1440 messages a day, ") {
+		t.Error(got)
 	}
 }
 
