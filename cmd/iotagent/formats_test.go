@@ -86,6 +86,7 @@ func TestStatusForAPerson(t *testing.T) {
 			{Name: "boiler", Quality: "good", Values: map[string]float64{"temperature_celsius": 21.5, "free_bytes": 2.5e10}, Time: &now, Readings: 99},
 			{Name: "duct", Quality: "error", Reason: "no ack", Time: &now, Readings: 9, Errors: 9},
 			{Name: "new"},
+			{Name: "tank", Quality: "good", Time: &now, Readings: 99, Retries: 3, Alarms: 2, Withheld: 90, Warning: "limits name …"},
 		},
 		Commands: []agent.Command{{Level: "high"}},
 	}

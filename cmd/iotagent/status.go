@@ -97,6 +97,9 @@ func printStatus(w io.Writer, s *agent.Status) error {
 			state = "no reading yet"
 		}
 		fmt.Fprintf(tab, "sensor %s\t%s\t%s\n", x.Name, state, sensorText(s.Time, x))
+		if x.Warning != "" {
+			fmt.Fprintf(tab, "\twarning\t%s\n", x.Warning)
+		}
 	}
 	for _, x := range s.Commands {
 		fmt.Fprintf(tab, "command %s\t%s\t%s\n", x.Name, x.Type, commandText(x))
@@ -166,7 +169,16 @@ func sensorText(now time.Time, x agent.SensorState) string {
 	if x.Time != nil {
 		parts = append(parts, age(now, *x.Time)+" ago")
 	}
-	return strings.Join(parts, "  ") + fmt.Sprintf("  (%d readings, %d failed)", x.Readings, x.Errors)
+	counts := fmt.Sprintf("%d readings, %d failed", x.Readings, x.Errors)
+	for _, n := range []struct {
+		count uint64
+		what  string
+	}{{x.Retries, "retries"}, {x.Alarms, "alarms"}, {x.Withheld, "left out by the deadband"}} {
+		if n.count > 0 {
+			counts += fmt.Sprintf(", %d %s", n.count, n.what)
+		}
+	}
+	return strings.Join(parts, "  ") + "  (" + counts + ")"
 }
 
 // number shows six digits, and large numbers whole.
