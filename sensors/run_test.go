@@ -422,3 +422,44 @@ func TestAlignedSamplerFollowsTheWallClock(t *testing.T) {
 		}
 	})
 }
+
+func TestOnceCalibratesAndJudgesOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := common(0, 0)
+		c.Sampling = sensors.Sampling{
+			Calibration: []sensors.Calibration{{Sample: "temperature_celsius", Offset: 1}},
+			Limits:      []sensors.Limit{{Sample: "temperature_celsius", Max: ptr(85), AlarmAbove: ptr(80)}},
+			Window:      quantity.Seconds(60), Deadband: []sensors.Band{{Absolute: 5}}, Jitter: quantity.Seconds(5), Offset: quantity.Seconds(5),
+		}
+		e := &ear{fake: failing(90)}
+		e.open = func(context.Context) error { return nil }
+		s := sensors.NewSampler(c, e, nil, &sensors.SamplerOptions{Clock: stopwatch()})
+		start := time.Now()
+		for range 2 {
+			if r, _ := s.Once(t.Context()); told(start, r) != "0s 91 out_of_range: temperature_celsius 91 above max 85" {
+				t.Error(told(start, r))
+			}
+		}
+	})
+}
+
+// Jitter and slow reads together: one reading each interval, in order.
+func TestJitterOfASlowSensor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{read: func(context.Context) (float64, error) { time.Sleep(50 * time.Millisecond); return 1, nil }}
+		c := common(100*time.Millisecond, 0)
+		c.Jitter = quantity.Duration{Duration: 90 * time.Millisecond}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+		defer cancel()
+		n, last := 0, time.Duration(-1)
+		err := sensors.NewSampler(c, f, nil, &sensors.SamplerOptions{Clock: stopwatch()}).Run(ctx, func(r sensors.Reading) {
+			if n++; r.At.Mono-last < 50*time.Millisecond && last >= 0 {
+				t.Errorf("readings at %v and %v", last, r.At.Mono)
+			}
+			last = r.At.Mono
+		})
+		if err != nil || n < 990 || n > 1001 {
+			t.Errorf("%d readings in 100 s, %v", n, err)
+		}
+	})
+}
