@@ -33,9 +33,10 @@ func (s *Sampler) Run(ctx context.Context, emit func(Reading)) error {
 		}
 		s.tick(&r, kind)
 	}
-	s.drain()
+	err := s.close()
+	s.drain() // what was noticed until the sensor was halted
 	s.closeWindow(time.Now())
-	return s.close()
+	return err
 }
 
 // tick passes on the reading of a tick, plans the next one, and closes the window that it ends.

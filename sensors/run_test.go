@@ -379,10 +379,10 @@ func TestStopTellsWhatWasNoticed(t *testing.T) {
 		s := sensors.NewSampler(common(time.Hour, 0), e, nil, &sensors.SamplerOptions{Clock: stopwatch()})
 		go func() {
 			time.Sleep(time.Second)
-			cancel()
 			for range 5 {
 				e.hears(1, "edge")
 			}
+			cancel()
 		}()
 		if err := s.Run(ctx, func(r sensors.Reading) { all = append(all, told(start, r)) }); err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
@@ -391,6 +391,54 @@ func TestStopTellsWhatWasNoticed(t *testing.T) {
 			t.Errorf("%q", all)
 		}
 	})
+}
+
+// What a Watcher noticed before it failed is told, though it is halted by then.
+func TestLastWordsOfAWatcherThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &ear{fake: &fake{}}
+		n := 0
+		e.read = func(context.Context) (float64, error) {
+			if n++; n == 2 {
+				for range 5 {
+					e.hears(1, "edge")
+				}
+				return 0, sensors.ErrAbsent
+			}
+			return float64(n), nil
+		}
+		got, st := tell(t, e, 19*time.Second, common(10*time.Second, 0))
+		if st.Alarms != 5 {
+			t.Errorf("%d alarms: %q", st.Alarms, got)
+		}
+	})
+}
+
+// A value that only later readings have is no mistake of the configuration.
+func TestNamesAreLookedForInSeveralReadings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := common(10*time.Second, 0)
+		c.Limits = []sensors.Limit{{Sample: "flow_hertz", Max: ptr(1)}}
+		if _, st := tell(t, &growing{fake: failing(1)}, time.Minute, c); st.Warning != "" {
+			t.Error(st.Warning)
+		}
+	})
+}
+
+// growing is a sensor that has a second value from its second reading on.
+type growing struct {
+	*fake
+	reads int
+}
+
+func (g *growing) Open(context.Context, sensors.Hardware) (sensors.Sensor, error) { return g, nil }
+
+func (g *growing) Read(ctx context.Context) ([]sensors.Sample, error) {
+	samples, err := g.fake.Read(ctx)
+	if g.reads++; g.reads > 1 {
+		samples = append(samples, sensors.Sample{Name: "flow_hertz", Value: 0.5})
+	}
+	return samples, err
 }
 
 // A wall clock that is set while an aligned sensor runs moves its readings onto the new grid, without a burst or a hole.

@@ -66,7 +66,8 @@ type Sampler struct {
 	lastErr error     // why the last attempt to open failed
 	good    int       // good readings in a row
 	bad     int       // failed ones in a row, with the sensor open
-	named   bool      // the names of samples in the configuration were looked for
+	unseen  []string  // names of samples that the configuration has and no reading had yet
+	looked  int       // good readings in which they were looked for
 	watched
 	stages
 
@@ -92,7 +93,7 @@ func NewSampler(common Common, cfg Config, hw Hardware, o *SamplerOptions) *Samp
 	s.opts.Grace = orDefault(s.opts.Grace, defaultGrace)
 	s.retry.Floor = orDefault(s.opts.RetryFloor, defaultFloor)
 	s.retry.Cap = max(orDefault(s.opts.RetryCap, defaultCap), s.retry.Floor)
-	s.tags = common.tags()
+	s.tags, s.unseen = common.tags(), common.samples()
 	s.plan = schedule{
 		interval: s.interval, offset: common.Offset.Duration, jitter: common.Jitter.Duration, align: common.Align, clock: s.opts.Clock,
 	}
@@ -156,8 +157,7 @@ func (s *Sampler) judge(r *Reading) {
 	if why := s.limits.outOfRange(r.Samples); why != "" {
 		r.Quality, r.Reason = OutOfRange, joined(why, r.Reason)
 	}
-	if !s.named {
-		s.named = true
+	if len(s.unseen) > 0 {
 		s.checkNames(r.Samples)
 	}
 }
@@ -188,7 +188,7 @@ func (s *Sampler) measure(ctx context.Context) ([]Sample, error) {
 	defer cancel()
 	renew := s.bad >= renewAfter || s.deaf && !time.Now().Before(s.retryAt)
 	if renew {
-		s.events, s.deaf = nil, false
+		s.unlisten()
 	}
 	a := s.begin(limit, s.sensor, renew)
 	s.sensor = nil // the attempt has it until it returns

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,22 +50,22 @@ func (s *Sampler) count(f func(*Status)) {
 	f(&s.status)
 }
 
+// looks is in how many readings a name is looked for: some drivers do not have every value at the first.
+const looks = 3
+
 // checkNames warns of what is configured for quantities that the sensor does not have.
 func (s *Sampler) checkNames(samples []Sample) {
-	var unknown, known []string
-	for _, name := range s.common.samples() {
-		if find(samples, name) == nil {
-			unknown = append(unknown, name)
-		}
-	}
-	if len(unknown) == 0 {
+	s.unseen = slices.DeleteFunc(s.unseen, func(name string) bool { return find(samples, name) != nil })
+	if s.looked++; s.looked != looks || len(s.unseen) == 0 {
 		return
 	}
+	var known []string
 	for _, v := range samples {
 		known = append(known, v.Name)
 	}
 	text := fmt.Sprintf("calibration, limits or deadband name %s, which this sensor does not measure; it measures %s",
-		strings.Join(unknown, ", "), strings.Join(known, ", "))
+		strings.Join(s.unseen, ", "), strings.Join(known, ", "))
+	s.unseen = nil
 	s.count(func(st *Status) { st.Warning = text })
 	s.notes.log.Warn("sensor configured in part", "error", text)
 }

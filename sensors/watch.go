@@ -15,12 +15,18 @@ type watched struct {
 // listen takes up the events of a sensor that came back from an attempt.
 func (s *Sampler) listen() {
 	if s.sensor == nil {
-		s.events, s.deaf = nil, false
+		s.unlisten()
 		return
 	}
 	if w, ok := s.sensor.(Watcher); ok && !s.deaf {
 		s.watches, s.events = true, w.Events()
 	}
+}
+
+// unlisten takes in the last events of a sensor that is halted, or about to be.
+func (s *Sampler) unlisten() {
+	s.drain()
+	s.events, s.deaf = nil, false
 }
 
 // reopenAt returns when a Watcher that is not heard should be opened again, which does not wait for a tick; ok is false when there is nothing to open.
