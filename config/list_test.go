@@ -63,7 +63,7 @@ func TestListOfTables(t *testing.T) {
 		{"no table", "registers = [\"a\"]\n", `f:6:14: sensor[m].registers[0]: want a table, got text in quotes
 f:6:14: sensor[m].registers[0].name: is missing`},
 		{"twice", "registers = [{ name = \"a\", name = \"b\" }]\n", `f:6:28: sensor.registers.name: stands here for the second time; the first is at line 6`},
-		{"one bracket", "[sensor.registers]\nname = \"a\"\n", `f:6:9: sensor[m].registers: want a list in [brackets], got a table`},
+		{"one bracket", "[sensor.registers]\nname = \"a\"\n", `f:6:9: sensor[m].registers: want a list of tables: [{ … }, { … }], or a header with [[two brackets]] for each`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := fakes()
