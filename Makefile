@@ -104,8 +104,8 @@ interop: ## Other people's clients: Microsoft's SDKs for Node against hubsim, a 
 	./interop/run.sh
 
 .PHONY: vm-test
-vm-test: ## GPIO lines against a real kernel's simulated chip, in a virtual machine
-	./test/vm/gpio.sh
+vm-test: ## iotagent against a real kernel's GPIO lines, I²C bus and 1-Wire, simulated, in a virtual machine (VM_LONG=1 for more)
+	./test/vm/run.sh
 
 .PHONY: powercut
 powercut: ## Power cuts in a virtual machine while the outbox and iotagent work (ROUNDS=50; SEED repeats a run)

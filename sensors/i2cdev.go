@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"unsafe"
@@ -128,10 +127,12 @@ func (p *i2cPort) Tx(addr uint16, w, r []byte) error {
 	return nil
 }
 
-// failed tells an adapter that was unplugged, which the kernel keeps half alive until its file is closed, from a transfer that went wrong.
+// failed tells an adapter that was unplugged from a transfer that went wrong. The kernel keeps an adapter half alive until its file is closed, and has numbers
+// of all kinds for it (EIO, EOPNOTSUPP). Its file in /dev is gone by then, or is another of the same name because the adapter is back.
 func (p *i2cPort) failed(errno unix.Errno) error {
-	if _, err := os.Stat(p.name); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is gone, the adapter was unplugged: %w: %w", p.name, unix.ENODEV, errno)
+	var ours, now unix.Stat_t
+	if unix.Fstat(p.fd, &ours) == nil && (unix.Stat(p.name, &now) != nil || ours.Ino != now.Ino || ours.Dev != now.Dev) {
+		return fmt.Errorf("%s is gone, the adapter was unplugged: %w: %w: %w", p.name, ErrAbsent, unix.ENODEV, errno)
 	}
 	return errno
 }

@@ -27,6 +27,16 @@ func TestUnpluggedAdapter(t *testing.T) {
 	if err := p.Tx(0x40, []byte{1}, nil); !adapterGone(err) || !errors.Is(classifyI2C(err), ErrAbsent) || !strings.Contains(err.Error(), "unplugged") {
 		t.Errorf("after it went: %v, want it said", err)
 	}
+	again, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Tx(0x40, []byte{1}, nil); !adapterGone(err) || !strings.Contains(err.Error(), "unplugged") {
+		t.Errorf("after it came back as another file: %v, want it said", err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}

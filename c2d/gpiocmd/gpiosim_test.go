@@ -21,7 +21,7 @@ import (
 	"iotagent/internal/gpioline"
 )
 
-// These tests need a kernel with gpio-sim, configfs and tracefs, and root: test/vm/gpio.sh runs them in a virtual machine.
+// These tests need a kernel with gpio-sim, configfs and tracefs, and root: test/vm/run.sh runs them in a virtual machine.
 
 const (
 	configDir = "/sys/kernel/config/gpio-sim/test"

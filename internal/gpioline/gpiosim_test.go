@@ -15,7 +15,7 @@ import (
 	"iotagent/internal/gpiosim"
 )
 
-// These tests need a kernel with gpio-sim and configfs, and root: test/vm/gpio.sh runs them in a virtual machine.
+// These tests need a kernel with gpio-sim and configfs, and root: test/vm/run.sh runs them in a virtual machine.
 
 // simChip is a chip with the lines DOOR and METER and two without names.
 type simChip struct {

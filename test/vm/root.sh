@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # root.sh [--refresh] ROOT MODULE...: makes the folder ROOT for an initramfs: busybox, and the modules named with what they
-# need, in the order of ROOT/modules/order. The kernel is Debian's newest (kernel.sh), kept in .build/vm; --refresh looks for a
-# newer one. Prints the path of the kernel. Missing packages are installed with apt by root.
+# need, in the order of ROOT/modules/order. The kernel is Debian's newest (kernel.sh) for VM_ARCH (amd64), kept in .build/vm; --refresh
+# looks for a newer one. Prints the path of the kernel. Missing packages are installed with apt by root.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 vm=$PWD/.build/vm
+arch=${VM_ARCH:-amd64}
+store=$vm/kernel
+[ "$arch" = amd64 ] || store+=-$arch
 
 fail() {
 	echo "root.sh: $*" >&2
@@ -12,7 +15,7 @@ fail() {
 }
 
 if [ "${1-}" = --refresh ]; then
-	rm -rf "$vm/kernel"
+	rm -rf "$store"
 	shift
 fi
 [ $# -ge 2 ] || fail "usage: root.sh [--refresh] ROOT MODULE..."
@@ -21,30 +24,31 @@ shift
 PATH=$PATH:/usr/sbin:/sbin
 missing=()
 need() { command -v "$1" >/dev/null || missing+=("$2"); }
-need qemu-system-x86_64 qemu-system-x86
-need busybox busybox-static
+case $arch in
+amd64) need qemu-system-x86_64 qemu-system-x86 ;;
+arm64) need qemu-system-aarch64 qemu-system-arm ;;
+*) fail "VM_ARCH=$arch: want amd64 or arm64" ;;
+esac
 need modprobe kmod
 need cpio cpio
 need xz xz-utils
 need zstd zstd
 [ ${#missing[@]} = 0 ] || tools/apt.sh "${missing[@]}" >&2 || fail "needs the packages ${missing[*]}"
-# Only a static busybox runs in a machine without libraries; the package busybox has a dynamic one of the same name.
-grep -q ld-linux "$(command -v busybox)" && { tools/apt.sh busybox-static >&2 || fail "needs the package busybox-static"; }
 mkdir -p "$vm"
 
-echo "kernel: Debian's newest, kept in .build/vm/kernel" >&2
-test/vm/kernel.sh "$vm/kernel" >&2 || fail "no kernel: see above; it needs apt and a Debian mirror"
-modules=$(find "$vm/kernel" -type d -path '*lib/modules/*' -prune | head -n 1)
+echo "kernel: Debian's newest for $arch, kept in ${store#"$PWD/"}" >&2
+test/vm/kernel.sh "$store" "$arch" >&2 || fail "no kernel: see above; it needs apt and a Debian mirror"
+modules=$(find "$store" -type d -path '*lib/modules/*' -prune | head -n 1)
 [ -n "$modules" ] || fail "the kernel package holds no modules; try --refresh"
 version=$(basename "$modules")
 base=${modules%/lib/modules/*}
-kernel=$(find "$vm/kernel" \( -name "vmlinuz-$version" -o -path "*/modules/$version/vmlinuz" \) | head -n 1)
+kernel=$(find "$store" \( -name "vmlinuz-$version" -o -path "*/modules/$version/vmlinuz" \) | head -n 1)
 [ -n "$kernel" ] || fail "the kernel package holds no vmlinuz; try --refresh"
 [ -e "$modules/modules.dep" ] || depmod -b "$base" "$version"
 
 rm -rf "$root"
 mkdir -p "$root"/{bin,modules,proc,sys,dev,tmp,etc}
-cp "$(command -v busybox)" "$root/bin/busybox"
+cp "$store/usr/bin/busybox" "$root/bin/busybox"
 : >"$root/modules/order"
 for module in "$@"; do
 	modprobe -d "$base" -S "$version" --show-depends "$module" || fail "Linux $version has no $module"
