@@ -1,5 +1,5 @@
 // Package gpiosim makes GPIO chips of the kernel's gpio-sim for tests, and drives their lines from outside. It needs that module, configfs
-// and root: test/vm/gpio.sh runs such tests in a virtual machine.
+// and root: test/vm/run.sh runs such tests in a virtual machine.
 package gpiosim
 
 import (

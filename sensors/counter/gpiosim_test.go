@@ -16,7 +16,7 @@ import (
 	"iotagent/sensors"
 )
 
-// These tests run the driver on a real kernel's lines: test/vm/gpio.sh.
+// These tests run the driver on a real kernel's lines: test/vm/run.sh.
 
 func openReal(t *testing.T, state string) (*device, error) {
 	t.Helper()

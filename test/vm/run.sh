@@ -13,6 +13,7 @@ limit=${VM_TIMEOUT:-$((600 + 1200 * ${long:-0}))} # seconds until the machine is
 # Each line: name, build tags, package. What fails to find its simulated hardware fails.
 tests="gpio gpiosim ./c2d/gpiocmd
 gpioline gpiosim ./internal/gpioline
+counter gpiosim ./sensors/counter
 i2c vmguest ./test/vm"
 
 fail() {
