@@ -20,7 +20,8 @@ type SamplerOptions struct {
 	// Logger hears of changes: a sensor that begins to fail, fails for another reason or reads again, at most one line a minute.
 	// Nil means silence.
 	Logger *slog.Logger
-	// RetryFloor and RetryCap bound the waits between attempts to open an absent sensor. 0 means 1 s and 1 min.
+	// RetryFloor and RetryCap bound the waits between attempts to open an absent sensor. 0 means 1 s and 15 s: who plugs a sensor in stands in front of
+	// it, and an attempt costs the bus one transaction.
 	RetryFloor, RetryCap time.Duration
 	// Grace is how long a stop waits for a read that is under way and for Halt. 0 means 1 s.
 	Grace time.Duration
@@ -31,7 +32,7 @@ const (
 	defaultInterval = 10 * time.Second
 	defaultTimeout  = 5 * time.Second
 	defaultFloor    = time.Second
-	defaultCap      = time.Minute
+	defaultCap      = 15 * time.Second
 	defaultGrace    = time.Second
 )
 
