@@ -23,7 +23,10 @@ type cost struct {
 }
 
 // instant is a sensor whose value is there at once: what is measured with it is ours alone.
-type instant struct{ samples [1]sensors.Sample }
+type instant struct {
+	samples [1]sensors.Sample
+	after   func() // is called at each reading, unless it is nil
+}
 
 func (s *instant) Validate(func(key, msg string)) {}
 
@@ -33,6 +36,9 @@ func (s *instant) Read(context.Context) ([]sensors.Sample, error) {
 	s.samples[0].Value += 0.0625
 	if s.samples[0].Value > 30 {
 		s.samples[0].Value = 20
+	}
+	if s.after != nil {
+		s.after()
 	}
 	return []sensors.Sample{s.samples[0]}, nil
 }
@@ -55,8 +61,10 @@ func costs(ctx context.Context, n int) ([]cost, error) {
 		{"one transaction with a simulated chip", bare},
 		{"one transaction through the owner of the bus", owned},
 		{"a reading of a sensor that costs nothing, through its sampler", sampled},
-		{"the same, packed into messages as JSON, into an outbox in memory", packed(agent.FormatJSON)},
-		{"the same as SenML", packed(agent.FormatSenML)},
+		{"the same with calibration, limits and an alarm, a deadband and tags", judged},
+		{"the same, put together over windows of 60", windowed},
+		{"a reading packed into messages as JSON, into an outbox in memory", packed(agent.FormatJSON)},
+		{"the same in SenML", packed(agent.FormatSenML)},
 	}
 	var got []cost
 	for _, s := range steps {
@@ -126,9 +134,13 @@ func owned(ctx context.Context, n int) error {
 
 // sample runs a sampler as fast as it can until it has given n readings.
 func sample(ctx context.Context, n int, emit func(sensors.Reading)) error {
+	return sampleAs(ctx, &sensors.Sampling{}, n, emit)
+}
+
+func sampleAs(ctx context.Context, as *sensors.Sampling, n int, emit func(sensors.Reading)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := sensors.NewSampler(sensors.Common{Name: "boiler", Interval: quantity.Duration{Duration: 1}, Timeout: quantity.Seconds(5)}, newInstant(), nil, nil)
+	s := sensors.NewSampler(sensors.Common{Name: "boiler", Interval: quantity.Duration{Duration: 1}, Timeout: quantity.Seconds(5), Sampling: *as}, newInstant(), nil, nil)
 	return s.Run(ctx, func(r sensors.Reading) {
 		if n--; n >= 0 {
 			emit(r)
@@ -140,6 +152,33 @@ func sample(ctx context.Context, n int, emit func(sensors.Reading)) error {
 }
 
 func sampled(ctx context.Context, n int) error { return sample(ctx, n, func(sensors.Reading) {}) }
+
+// judged counts what is emitted; nothing is left out, because the value changes by more than the band each time.
+func judged(ctx context.Context, n int) error {
+	const name = "temperature_celsius"
+	scale, low, high, alarm := 1.01, -40.0, 125.0, 80.0
+	return sampleAs(ctx, &sensors.Sampling{
+		Calibration: []sensors.Calibration{{Sample: name, Scale: &scale, Offset: -0.4}},
+		Limits:      []sensors.Limit{{Sample: name, Min: &low, Max: &high, AlarmAbove: &alarm, Hysteresis: 2}},
+		Deadband:    []sensors.Band{{Sample: name, Absolute: 0.01}},
+		Tags:        map[string]string{"site": "north"},
+	}, n, func(sensors.Reading) {})
+}
+
+// windowed takes n readings, of which a sixtieth is emitted.
+func windowed(ctx context.Context, n int) error {
+	as := &sensors.Sampling{Window: quantity.Duration{Duration: 60}}
+	cfg := newInstant()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cfg.after = func() {
+		if n--; n == 0 {
+			cancel()
+		}
+	}
+	s := sensors.NewSampler(sensors.Common{Name: "boiler", Interval: quantity.Duration{Duration: 1}, Timeout: quantity.Seconds(5), Sampling: *as}, cfg, nil, nil)
+	return s.Run(ctx, func(sensors.Reading) {})
+}
 
 // source is a sampler for an agent that ends after n readings.
 type source struct {
