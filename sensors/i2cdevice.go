@@ -101,6 +101,9 @@ func (d *I2CDev) Hold(ctx context.Context) (release func(), err error) {
 // String says where the chip is: "i2c1:0x76", "i2c1/0x70:3:0x76".
 func (d *I2CDev) String() string { return fmt.Sprintf("%s:0x%02x", d.path, d.addr) }
 
+// Address returns where the chip is on its bus.
+func (d *I2CDev) Address() uint16 { return d.addr }
+
 // Tx writes w, then reads len(r) bytes, as one transaction, waiting no longer than ctx allows. Errors wrap ErrAbsent when nothing
 // acknowledged and ErrTimeout when there was no answer in time. r is only written when the error is nil.
 func (d *I2CDev) Tx(ctx context.Context, w, r []byte) error {

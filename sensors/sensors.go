@@ -119,6 +119,26 @@ type Driver struct {
 	Sample string
 	// New returns a pointer to the driver's configuration struct, holding its defaults.
 	New func() Config
+	// Addresses are those on I²C that the chip can have, its usual one first; nil for what is not on I²C.
+	Addresses []uint16
+	// Identify looks whether the chip at one of Addresses is of this kind and returns its name for a person ("BMP280"). An error that wraps
+	// ErrAbsent or ErrChecksum rules that out, any other leaves it open. Only a person's scan calls it, and nobody knows what it will meet:
+	// it changes nothing in the chip, and a comment on it says why what it sends is harmless to others at these addresses. Nil where nothing in
+	// the chip tells.
+	Identify func(ctx context.Context, dev *I2CDev) (string, error)
+	// Find lists what of this kind the kernel shows on the machine whose sys lies in root, without reading a value. Nil where the kernel does
+	// not know.
+	Find func(root string) []Found
+}
+
+// Found is a sensor that the kernel knows of.
+type Found struct {
+	// Chip is what the kernel calls it, Device where it is: "ads1115", "1-0048".
+	Chip, Device string
+	// Channels are what it measures, as the driver's configuration names them.
+	Channels []string
+	// Config reads it.
+	Config Config
 }
 
 // Common is what every [[sensor]] table may say beside its driver's own keys.

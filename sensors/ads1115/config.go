@@ -19,6 +19,8 @@ func Driver() sensors.Driver {
 		Doc:    "TI ADS1115 on I²C: four analog inputs, 16 bits",
 		Sample: sample,
 		New:    func() sensors.Config { return &Config{Bus: "1", Address: 0x48, SamplesPerSecond: 128} },
+
+		Addresses: []uint16{0x48, 0x49, 0x4a, 0x4b},
 	}
 }
 

@@ -18,6 +18,9 @@ func Driver() sensors.Driver {
 		Doc:    "Aosong AHT20, AHT21, AHT25 or DHT20 on I²C: temperature, humidity",
 		Sample: sample,
 		New:    func() sensors.Config { return &Config{Bus: "1"} },
+
+		Addresses: []uint16{address},
+		Identify:  identify,
 	}
 }
 

@@ -20,6 +20,8 @@ func Driver() sensors.Driver {
 		New: func() sensors.Config {
 			return &Config{Bus: "1", Address: 0x23, Mode: "high", MeasurementTime: defaultTime}
 		},
+
+		Addresses: []uint16{0x23, 0x5c},
 	}
 }
 

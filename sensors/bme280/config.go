@@ -19,6 +19,9 @@ func Driver() sensors.Driver {
 		Doc:    "Bosch BME280 or BMP280 on I²C: temperature, pressure, humidity",
 		Sample: sample,
 		New:    func() sensors.Config { return &Config{Bus: "1", Address: 0x76, Oversampling: 1} },
+
+		Addresses: []uint16{0x76, 0x77},
+		Identify:  identify,
 	}
 }
 

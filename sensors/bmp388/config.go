@@ -19,6 +19,9 @@ func Driver() sensors.Driver {
 		Doc:    "Bosch BMP388 or BMP390 on I²C: pressure, temperature",
 		Sample: sample,
 		New:    func() sensors.Config { return &Config{Bus: "1", Address: 0x77, Oversampling: 1} },
+
+		Addresses: []uint16{0x77, 0x76},
+		Identify:  identify,
 	}
 }
 

@@ -23,6 +23,7 @@ func Driver() sensors.Driver {
 		Doc:    "Maxim DS18B20 on 1-Wire, through the kernel: temperature",
 		Sample: sample,
 		New:    func() sensors.Config { return &Config{} },
+		Find:   find,
 	}
 }
 

@@ -21,6 +21,7 @@ func Driver() sensors.Driver {
 		Doc:    "any hardware monitor that the kernel drives: temperature, voltage, current, power, energy, humidity, fans",
 		Sample: sample,
 		New:    func() sensors.Config { return &Config{} },
+		Find:   findAll,
 	}
 }
 

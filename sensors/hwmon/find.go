@@ -48,23 +48,54 @@ func look(dir string) (monitor, error) {
 	return m, nil
 }
 
-// find returns the one chip that the configuration means.
-func (c *Config) find(root string) (monitor, error) {
+// allMonitors lists all chips.
+func allMonitors(root string) ([]monitor, error) {
 	class := filepath.Join(root, "sys/class/hwmon")
 	entries, err := os.ReadDir(class)
 	if errors.Is(err, os.ErrNotExist) {
-		return monitor{}, fmt.Errorf("%s does not exist: no kernel driver has registered a monitor: %w", class, sensors.ErrAbsent)
+		return nil, fmt.Errorf("%s does not exist: no kernel driver has registered a monitor: %w", class, sensors.ErrAbsent)
 	}
+	if err != nil {
+		return nil, err
+	}
+	var seen []monitor
+	for _, e := range entries {
+		if m, err := look(filepath.Join(class, e.Name())); err == nil { // otherwise it is just going, or is none
+			seen = append(seen, m)
+		}
+	}
+	return seen, nil
+}
+
+// findAll lists what the kernel drives that this driver can read.
+func findAll(root string) []sensors.Found {
+	seen, err := allMonitors(root)
+	if err != nil {
+		return nil
+	}
+	var found []sensors.Found
+	for _, m := range seen {
+		all, err := channels(m.files)
+		if err != nil || len(all) == 0 {
+			continue
+		}
+		f := sensors.Found{Chip: m.chip, Device: m.device, Config: &Config{Chip: m.chip, Device: m.device}}
+		for _, c := range all {
+			f.Channels = append(f.Channels, c.String())
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
+// find returns the one chip that the configuration means.
+func (c *Config) find(root string) (monitor, error) {
+	seen, err := allMonitors(root)
 	if err != nil {
 		return monitor{}, err
 	}
-	var seen, fit []monitor
-	for _, e := range entries {
-		m, err := look(filepath.Join(class, e.Name()))
-		if err != nil {
-			continue // it is just going, or is none
-		}
-		seen = append(seen, m)
+	var fit []monitor
+	for _, m := range seen {
 		if (c.Chip == "" || m.chip == c.Chip) && (c.Device == "" || m.device == c.Device) {
 			fit = append(fit, m)
 		}

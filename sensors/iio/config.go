@@ -21,6 +21,7 @@ func Driver() sensors.Driver {
 		Doc:    "any industrial I/O device that the kernel drives: voltage, current, temperature, pressure, humidity, light, gas",
 		Sample: sample,
 		New:    func() sensors.Config { return &Config{} },
+		Find:   findAll,
 	}
 }
 

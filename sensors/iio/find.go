@@ -43,26 +43,57 @@ func look(dir string) (place, error) {
 	return p, nil
 }
 
-// find returns the one device that the configuration means.
-func (c *Config) find(root string) (place, error) {
+// places lists all devices.
+func places(root string) ([]place, error) {
 	bus := filepath.Join(root, "sys/bus/iio/devices")
 	entries, err := os.ReadDir(bus)
 	if errors.Is(err, os.ErrNotExist) {
-		return place{}, fmt.Errorf("%s does not exist: no kernel driver has registered a device: %w", bus, sensors.ErrAbsent)
+		return nil, fmt.Errorf("%s does not exist: no kernel driver has registered a device: %w", bus, sensors.ErrAbsent)
 	}
 	if err != nil {
-		return place{}, err
+		return nil, err
 	}
-	var seen, fit []place
+	var seen []place
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), "iio:device") {
 			continue // a trigger
 		}
-		p, err := look(filepath.Join(bus, e.Name()))
-		if err != nil {
-			continue // it is just going
+		if p, err := look(filepath.Join(bus, e.Name())); err == nil { // otherwise it is just going
+			seen = append(seen, p)
 		}
-		seen = append(seen, p)
+	}
+	return seen, nil
+}
+
+// findAll lists what the kernel drives that this driver can read.
+func findAll(root string) []sensors.Found {
+	seen, err := places(root)
+	if err != nil {
+		return nil
+	}
+	var found []sensors.Found
+	for _, p := range seen {
+		all, err := channels(p.dir)
+		if err != nil || len(all) == 0 {
+			continue
+		}
+		f := sensors.Found{Chip: p.chip, Device: p.device, Config: &Config{Chip: p.chip, Device: p.device}}
+		for _, c := range all {
+			f.Channels = append(f.Channels, c.key)
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
+// find returns the one device that the configuration means.
+func (c *Config) find(root string) (place, error) {
+	seen, err := places(root)
+	if err != nil {
+		return place{}, err
+	}
+	var fit []place
+	for _, p := range seen {
 		if (c.Chip == "" || p.chip == c.Chip || p.label == c.Chip) && (c.Device == "" || p.device == c.Device) {
 			fit = append(fit, p)
 		}

@@ -19,6 +19,9 @@ func Driver() sensors.Driver {
 		Doc:    "TI INA226 on I²C: current, voltage up to 36 V, power",
 		Sample: sample,
 		New:    func() sensors.Config { return &Config{Bus: "1", Address: 0x40, ShuntOhms: 0.1, Averages: 16} },
+
+		Addresses: []uint16{0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x4a, 0x4b, 0x4c, 0x4d, 0x4e, 0x4f},
+		Identify:  identify,
 	}
 }
 

@@ -18,6 +18,8 @@ func Driver() sensors.Driver {
 		Doc:    "LM75, PCT2075, TMP75 or TMP102 on I²C: temperature",
 		Sample: sample,
 		New:    func() sensors.Config { return &Config{Chip: "lm75", Bus: "1", Address: 0x48} },
+
+		Addresses: []uint16{0x48, 0x49, 0x4a, 0x4b, 0x4c, 0x4d, 0x4e, 0x4f},
 	}
 }
 

@@ -18,6 +18,9 @@ func Driver() sensors.Driver {
 		Doc:    "Microchip MCP9808 on I²C: temperature",
 		Sample: sample,
 		New:    func() sensors.Config { return &Config{Bus: "1", Address: 0x18, Resolution: 0.0625} },
+
+		Addresses: []uint16{0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f},
+		Identify:  identify,
 	}
 }
 

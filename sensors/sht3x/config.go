@@ -18,6 +18,9 @@ func Driver() sensors.Driver {
 		Doc:    "Sensirion SHT30, SHT31, SHT35 or SHT85 on I²C: temperature, humidity",
 		Sample: sample,
 		New:    func() sensors.Config { return &Config{Bus: "1", Address: 0x44, Repeatability: "high"} },
+
+		Addresses: []uint16{0x44, 0x45},
+		Identify:  identify,
 	}
 }
 

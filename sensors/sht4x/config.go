@@ -18,6 +18,9 @@ func Driver() sensors.Driver {
 		Doc:    "Sensirion SHT40, SHT41, SHT43 or SHT45 on I²C: temperature, humidity",
 		Sample: sample,
 		New:    func() sensors.Config { return &Config{Bus: "1", Address: 0x44, Repeatability: "high"} },
+
+		Addresses: []uint16{0x44, 0x45, 0x46},
+		Identify:  identify,
 	}
 }
 
