@@ -15,6 +15,7 @@ type program struct {
 	Run     runCommand         `cmd:"" help:"Read sensors, send telemetry, carry out commands (the daemon)."`
 	Check   checkCommand       `cmd:"" help:"Say whether the configuration is right and what it will cost."`
 	Read    readCommand        `cmd:"" help:"Take one reading of each sensor and print it."`
+	Scan    scanCommand        `cmd:"" help:"Find buses, chips, ports and lines, and print a configuration to start from."`
 	Send    sendCommand        `cmd:"" help:"Put messages of your own into the outbox."`
 	Status  statusCommand      `cmd:"" help:"Say what the daemon is doing."`
 	Queue   queueCommand       `cmd:"" help:"Look into the outbox, take out, check, repair and purge what is queued."`
