@@ -32,7 +32,7 @@ type Config struct {
 	Address int `toml:"address"`
 	// SamplesPerSecond is the rate: 8, 16, 32, 64, 128 (default), 250, 475 or 860. Slower is less noisy.
 	SamplesPerSecond int `toml:"samples_per_second"`
-	// Channels are read in this order. None, the default, means A0 to A3.
+	// Channels are the inputs to read, in this order. None, the default, means A0 to A3.
 	Channels []Channel `toml:"channel"`
 }
 

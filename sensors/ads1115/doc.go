@@ -4,6 +4,18 @@
 //
 // SBAS444, revision E (December 2024), at ti.com. Section numbers in this package are those of that revision.
 //
+// # Wiring
+//
+// VDD to 3.3 V (pin 1; the chip takes 2 to 5.5 V); SDA to GPIO2 (pin 3 of a Raspberry Pi's header), SCL to GPIO3 (pin 5), GND to GND (pin
+// 9).
+//
+// ADDR to GND is address 0x48, to VDD 0x49, to SDA 0x4a, to SCL 0x4b; boards pull it to GND. ALRT stays open.
+//
+// What is measured goes to A0 to A3, with its ground to GND.
+//
+// The bus is switched on with dtparam=i2c_arm=on in /boot/firmware/config.txt. The Raspberry Pi has pull-up resistors of 1.8 kΩ on it, and
+// most boards add theirs, which go to their supply: hence 3.3 V, never 5 V, which the Raspberry Pi's pins do not stand.
+//
 // # Units
 //
 // One value for each channel, in volts between the pins, called as the configuration says: "level_volts", or "a0_volts" and "a0_a1_volts" after

@@ -6,6 +6,17 @@
 // those of the DHT20's, which is the clearer one. The AHT20's versions 1.0 and 1.1 contradict each other on where humidity ends and
 // temperature begins; version 1.0 is right, each has 20 bits.
 //
+// # Wiring
+//
+// VDD to 3.3 V (pin 1; the chip takes 2 to 5.5 V); SDA to GPIO2 (pin 3 of a Raspberry Pi's header), SCL to GPIO3 (pin 5), GND to GND (pin
+// 9).
+//
+// The address cannot be changed: one on a bus, or each behind a channel of a TCA9548A. The legs of a DHT20 are, seen from the side with
+// the grid, VDD, SDA, GND, SCL.
+//
+// The bus is switched on with dtparam=i2c_arm=on in /boot/firmware/config.txt. The Raspberry Pi has pull-up resistors of 1.8 kΩ on it, and
+// most boards add theirs, which go to their supply: hence 3.3 V, never 5 V, which the Raspberry Pi's pins do not stand.
+//
 // # Units
 //
 //   - temperature_celsius: °C, resolution 0.01, range −40..85 (the DHT20's ends at 80)

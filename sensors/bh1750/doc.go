@@ -4,6 +4,16 @@
 //
 // BH1750FVI technical note, No. 09046EBT01, 2009.04, revision B, at rohm.com.
 //
+// # Wiring
+//
+// VCC to 3.3 V (pin 1; the chip takes 2.4 to 3.6 V, boards with a regulator 5 V, too); SDA to GPIO2 (pin 3 of a Raspberry Pi's header),
+// SCL to GPIO3 (pin 5), GND to GND (pin 9).
+//
+// ADDR to GND or open on a board is address 0x23, to VCC 0x5c. The window of the chip must see the light.
+//
+// The bus is switched on with dtparam=i2c_arm=on in /boot/firmware/config.txt. The Raspberry Pi has pull-up resistors of 1.8 kΩ on it, and
+// most boards add theirs, which go to their supply: hence 3.3 V, never 5 V, which the Raspberry Pi's pins do not stand.
+//
 // # Units
 //
 //   - illuminance_lux: lx, 0..121556, rounded to 0.01. A step is 0.83 lx in mode high, 0.42 lx in high2 and 3.3 lx in low, at a measurement

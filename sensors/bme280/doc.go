@@ -5,6 +5,17 @@
 // BME280: BST-BME280-DS002, revision 1.6. BMP280: BST-BMP280-DS001, revision 1.26. Both at bosch-sensortec.com. Section numbers in this
 // package are those of the BME280's.
 //
+// # Wiring
+//
+// VIN or VCC to 3.3 V (pin 1; the chip takes 1.71 to 3.6 V); SDA to GPIO2 (pin 3 of a Raspberry Pi's header), SCL to GPIO3 (pin 5), GND to
+// GND (pin 9).
+//
+// SDO to GND is address 0x76, to VCC 0x77; boards have a resistor there. CSB goes to VCC, which boards do too: at GND, even for a moment,
+// the chip speaks SPI until it loses its power.
+//
+// The bus is switched on with dtparam=i2c_arm=on in /boot/firmware/config.txt. The Raspberry Pi has pull-up resistors of 1.8 kΩ on it, and
+// most boards add theirs, which go to their supply: hence 3.3 V, never 5 V, which the Raspberry Pi's pins do not stand.
+//
 // # Units
 //
 //   - temperature_celsius: °C, resolution 0.01, range −40..85

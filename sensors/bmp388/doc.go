@@ -4,6 +4,17 @@
 //
 // BMP388: BST-BMP388-DS001, revision 1.1. BMP390: BST-BMP390-DS002, revision 1.7. Both at bosch-sensortec.com. Registers are named as there.
 //
+// # Wiring
+//
+// VIN or VCC to 3.3 V (pin 1; the chip takes 1.65 to 3.6 V); SDA to GPIO2 (pin 3 of a Raspberry Pi's header), SCL to GPIO3 (pin 5), GND to
+// GND (pin 9).
+//
+// SDO to GND is address 0x76, to VCC 0x77; boards have a resistor there. CSB goes to VCC, which boards do too: at GND the chip speaks SPI.
+// INT stays open.
+//
+// The bus is switched on with dtparam=i2c_arm=on in /boot/firmware/config.txt. The Raspberry Pi has pull-up resistors of 1.8 kΩ on it, and
+// most boards add theirs, which go to their supply: hence 3.3 V, never 5 V, which the Raspberry Pi's pins do not stand.
+//
 // # Units
 //
 //   - pressure_pascals: Pa, resolution 0.1 (the chip's is 2.6 at oversampling 1, 0.085 at 32), range 30000..125000, not reduced to sea level

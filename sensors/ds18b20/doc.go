@@ -4,6 +4,18 @@
 //
 // DS18B20, document 19-7487, revision 6, at analog.com. The kernel's side is Documentation/w1/slaves/w1_therm.rst.
 //
+// # Wiring
+//
+// GND to GND (pin 9 of a Raspberry Pi's header), DQ to GPIO4 (pin 7), VDD to 3.3 V (pin 1), and one resistor of 4.7 kΩ from DQ to 3.3 V
+// for the whole bus. Many sensors share the three wires, in a line and not in a star. The colours of ready-made cables differ from maker
+// to maker.
+//
+// The sensor can do with two wires, VDD at GND; that works on short cables only, and a conversion that draws too much reads 85 °C. Use
+// three.
+//
+// The bus is switched on with dtoverlay=w1-gpio in /boot/firmware/config.txt; dtoverlay=w1-gpio,gpiopin=17 takes another line. A DS2482 on
+// I²C makes a bus as well.
+//
 // # Units
 //
 //   - temperature_celsius: °C, −55..125, resolution 0.0625 at 12 bits

@@ -5,6 +5,16 @@
 //
 // The kernel's Documentation/hwmon/sysfs-interface.rst, and the document of each chip's driver beside it.
 //
+// # Wiring
+//
+// As the chip's own page says; then the kernel must be told of it. On a Raspberry Pi a line in /boot/firmware/config.txt does that for
+// good: dtoverlay=i2c-sensor,sht3x (mcp980x, jc42, lm75, tmp102 and others). For a try, until the next boot:
+//
+//	echo sht3x 0x44 | sudo tee /sys/bus/i2c/devices/i2c-1/new_device
+//
+// What belongs to the board itself, such as the processor's thermometer, is there without a word. An address that a kernel driver has
+// cannot be read by this program's own drivers at the same time.
+//
 // # Units
 //
 //   - tempN: temperature_celsius, °C

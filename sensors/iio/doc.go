@@ -4,6 +4,16 @@
 //
 // The kernel's Documentation/ABI/testing/sysfs-bus-iio and driver-api/iio/core.rst; how the files are named, drivers/iio/industrialio-core.c.
 //
+// # Wiring
+//
+// As the chip's own page says; then the kernel must be told of it. On a Raspberry Pi a line in /boot/firmware/config.txt does that for
+// good: dtoverlay=ads1115,cha_enable for a converter, dtoverlay=i2c-sensor,bme280 (bmp280, bmp380, bh1750 and others),
+// dtoverlay=mcp3008,spi0-0-present. For a try, until the next boot:
+//
+//	echo ads1115 0x48 | sudo tee /sys/bus/i2c/devices/i2c-1/new_device
+//
+// An address that a kernel driver has cannot be read by this program's own drivers at the same time.
+//
 // # Units
 //
 // The kernel's own in brackets. What a device has beyond these (acceleration, proximity, intensity, counts) is not read.

@@ -4,6 +4,19 @@
 //
 // SBOS547, revision B (September 2024), at ti.com. Section and table numbers in this package are those of that revision.
 //
+// # Wiring
+//
+// VCC to 3.3 V (pin 1; the chip takes 2.7 to 5.5 V); SDA to GPIO2 (pin 3 of a Raspberry Pi's header), SCL to GPIO3 (pin 5), GND to GND
+// (pin 9).
+//
+// Pads A0 and A1 set the address: both at ground, 0x40. ALERT stays open.
+//
+// The shunt goes into the wire from the supply's plus to the load: IN+ to the supply, IN− to the load, and VBUS to the place whose voltage
+// is wanted, usually IN−. The grounds of the supply and of the chip must be connected. No pin may see more than 36 V, or less than ground.
+//
+// The bus is switched on with dtparam=i2c_arm=on in /boot/firmware/config.txt. The Raspberry Pi has pull-up resistors of 1.8 kΩ on it, and
+// most boards add theirs, which go to their supply: hence 3.3 V, never 5 V, which the Raspberry Pi's pins do not stand.
+//
 // # Units
 //
 //   - voltage_volts: V at the pin VBUS against ground, resolution 0.00125, range 0..36

@@ -7,6 +7,17 @@
 //   - tmp75: TMP75 and TMP175, SBOS288M, Texas Instruments
 //   - tmp102: TMP102, SBOS397I, Texas Instruments; section numbers in this package are its
 //
+// # Wiring
+//
+// VCC to 3.3 V (pin 1; a TMP102 takes 1.4 to 3.6 V, the others 3 to 5.5 V); SDA to GPIO2 (pin 3 of a Raspberry Pi's header), SCL to
+// GPIO3 (pin 5), GND to GND (pin 9).
+//
+// A0 to A2 set the address, 0x48 with all at GND. A TMP102 has ADD0 alone: GND 0x48, supply 0x49, SDA 0x4a, SCL 0x4b. OS or ALERT stays
+// open.
+//
+// The bus is switched on with dtparam=i2c_arm=on in /boot/firmware/config.txt. The Raspberry Pi has pull-up resistors of 1.8 kΩ on it, and
+// most boards add theirs, which go to their supply: hence 3.3 V, never 5 V, which the Raspberry Pi's pins do not stand.
+//
 // # Units
 //
 //   - temperature_celsius: °C, −55..125; resolution 0.5 (lm75), 0.125 (pct2075) or 0.0625 (tmp75, tmp102)

@@ -5,6 +5,16 @@
 // Datasheet SHT3x-DIS, version 5 of May 2018, at sensirion.com; section numbers in this package are its. The serial number is in
 // the note "Electronic Identification Code", version 3 of January 2023.
 //
+// # Wiring
+//
+// VDD to 3.3 V (pin 1; the chip takes 2.15 to 5.5 V); SDA to GPIO2 (pin 3 of a Raspberry Pi's header), SCL to GPIO3 (pin 5), GND to GND
+// (pin 9).
+//
+// ADDR to GND is address 0x44, to VDD 0x45; boards pull it to GND. It must not hang open on a bare chip. ALERT and RESET stay open.
+//
+// The bus is switched on with dtparam=i2c_arm=on in /boot/firmware/config.txt. The Raspberry Pi has pull-up resistors of 1.8 kΩ on it, and
+// most boards add theirs, which go to their supply: hence 3.3 V, never 5 V, which the Raspberry Pi's pins do not stand.
+//
 // # Units
 //
 //   - temperature_celsius: °C, resolution 0.01, range −40..125

@@ -5,6 +5,16 @@
 // Datasheet SHT4x, document D1, versions 5 to 7.1, at sensirion.com. The section numbers move from version to version, so this package
 // names sections by their titles.
 //
+// # Wiring
+//
+// VDD to 3.3 V (pin 1; the chip takes 1.08 to 3.6 V, and 5 V only on a board with a regulator); SDA to GPIO2 (pin 3 of a Raspberry Pi's
+// header), SCL to GPIO3 (pin 5), GND to GND (pin 9).
+//
+// The address is in the part's number: 0x44 for -A, 0x45 for -B, 0x46 for -C.
+//
+// The bus is switched on with dtparam=i2c_arm=on in /boot/firmware/config.txt. The Raspberry Pi has pull-up resistors of 1.8 kΩ on it, and
+// most boards add theirs, which go to their supply: hence 3.3 V, never 5 V, which the Raspberry Pi's pins do not stand.
+//
 // # Units
 //
 //   - temperature_celsius: °C, resolution 0.01, range −40..125

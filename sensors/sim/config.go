@@ -3,6 +3,10 @@
 //
 // The value depends on the time since the sensor was opened, the noise on the seed and the number of the reading, and
 // faults on the number of the reading alone; so two runs are alike.
+//
+// # Wiring
+//
+// None: nothing is connected, which is what it is for.
 package sim
 
 import (

@@ -5,6 +5,10 @@
 // The kernel's documentation: filesystems/proc.rst, driver-api/thermal/sysfs-api.rst, hwmon/sysfs-interface.rst,
 // ABI/testing/sysfs-class-net-statistics.
 //
+// # Wiring
+//
+// None: everything comes from the kernel.
+//
 // # Units
 //
 //   - cpu_temperature_celsius: °C, the hottest sensor of the processor; from its thermal zones, otherwise from hwmon
