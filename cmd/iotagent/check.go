@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"iotagent/agent"
@@ -14,7 +13,6 @@ import (
 	"iotagent/internal/cli"
 	"iotagent/internal/quantity"
 	"iotagent/iothub/transport"
-	"iotagent/sensors"
 )
 
 type checkCommand struct {
@@ -134,10 +132,7 @@ func probe(ctx context.Context, f *config.File, result *checked) error {
 	hw := openHardware(f)
 	defer func() { _ = hw.Close() }() // only read: nothing to lose
 	result.Readings = takeAll(ctx, f.Sensors, hw)
-	var failed error
-	if slices.ContainsFunc(result.Readings, func(t taken) bool { return t.Quality == string(sensors.Failed) }) {
-		failed = errSensorsFailed
-	}
+	failed := judge(ctx, result.Readings, f.Agent.StateDir)
 	reached, err := probeHub(ctx, f)
 	result.HubReached = &reached
 	if err != nil {

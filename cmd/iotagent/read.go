@@ -2,16 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"text/tabwriter"
-	"time"
 
 	"iotagent/config"
 	"iotagent/internal/cli"
@@ -20,25 +15,13 @@ import (
 
 type readCommand struct {
 	Sensors []string `arg:"" optional:"" name:"sensor" help:"Names of sensors; all without one."`
+	Watch   bool     `help:"Go on, each sensor at its interval, until Ctrl-C."`
 	JSON    bool     `help:"Print one JSON object a line."`
-}
-
-// taken is one reading for a person or a script. docs/formats.md shows its JSON.
-type taken struct {
-	Sensor        string             `json:"sensor"`
-	Type          string             `json:"type"`
-	Device        string             `json:"device,omitempty"`
-	Time          time.Time          `json:"time"`
-	Quality       string             `json:"quality"`
-	Reason        string             `json:"reason,omitempty"`
-	Values        map[string]float64 `json:"values,omitempty"`
-	LatencyMillis float64            `json:"latency_ms"`
-	order         []string
 }
 
 var errSensorsFailed = errors.New("a sensor could not be read")
 
-// Run takes one reading of each sensor, all at the same time, and fails if one failed.
+// Run takes one reading of each sensor, all at the same time, and fails if one failed. With --watch it goes on until it is interrupted.
 func (c *readCommand) Run(ctx context.Context, std cli.IO, path configPath) error {
 	f, err := path.load()
 	if err != nil {
@@ -50,14 +33,26 @@ func (c *readCommand) Run(ctx context.Context, std cli.IO, path configPath) erro
 	}
 	hw := openHardware(f)
 	defer func() { _ = hw.Close() }() // read-only use: nothing to lose
+	if c.Watch {
+		return watch(ctx, std, chosen, hw, c.JSON)
+	}
 	readings := takeAll(ctx, chosen, hw)
 	if err := printReadings(std.Out, readings, c.JSON); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(readings, func(t taken) bool { return t.Quality == string(sensors.Failed) }) {
+	return judge(ctx, readings, f.Agent.StateDir)
+}
+
+// judge returns an error when a reading failed. Beside a daemon there is a reason that no sensor can know of.
+func judge(ctx context.Context, readings []taken, stateDir string) error {
+	if !slices.ContainsFunc(readings, func(t taken) bool { return t.Quality == string(sensors.Failed) }) {
+		return nil
+	}
+	if _, err := askDaemon(ctx, stateDir); err != nil {
 		return errSensorsFailed
 	}
-	return nil
+	return cli.Fail(cli.Failed, errSensorsFailed, "the daemon is running: what it holds alone, GPIO lines and serial ports, cannot be read beside it; "+
+		"iotagent status shows what it reads, systemctl stop iotagent lets go")
 }
 
 func choose(all []config.Sensor, names []string) ([]config.Sensor, error) {
@@ -91,49 +86,4 @@ func takeAll(ctx context.Context, chosen []config.Sensor, hw sensors.Hardware) [
 	}
 	wg.Wait()
 	return readings
-}
-
-func newTaken(s config.Sensor, device string, r sensors.Reading, took time.Duration) taken {
-	t := taken{
-		Sensor: s.Name, Type: s.Type, Device: device, Time: r.At.Wall, Quality: string(r.Quality), Reason: r.Reason,
-		LatencyMillis: float64(took.Microseconds()) / 1000,
-	}
-	if len(r.Samples) > 0 {
-		t.Values = map[string]float64{}
-	}
-	for _, v := range r.Samples {
-		t.Values[v.Name] = v.Value
-		t.order = append(t.order, v.Name)
-	}
-	return t
-}
-
-func printReadings(w io.Writer, readings []taken, asJSON bool) error {
-	if asJSON {
-		enc := json.NewEncoder(w)
-		for _, t := range readings {
-			if err := enc.Encode(t); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, t := range readings {
-		device := t.Device
-		if device == "" {
-			device = t.Type
-		}
-		fmt.Fprintf(tab, "%s\t%s\t%s\t%.1f ms\n", t.Sensor, device, t.Quality, t.LatencyMillis)
-		if t.Reason != "" {
-			fmt.Fprintf(tab, "  %s\n", t.Reason)
-		}
-		for _, name := range t.order {
-			fmt.Fprintf(tab, "  %s\t%s\n", name, strconv.FormatFloat(t.Values[name], 'f', -1, 64))
-		}
-	}
-	if len(readings) == 0 {
-		fmt.Fprintln(tab, "no sensors configured")
-	}
-	return tab.Flush()
 }

@@ -27,6 +27,7 @@ func TestSensorHangs(t *testing.T) {
 	if all := bodies(h.messages()); !strings.Contains(all, `"quality":"error","reason":"the read has been hanging for`) {
 		t.Errorf("the cloud does not hear of it: %s", all)
 	}
+	b.do(1, "", "read", "stuck").mentions("does not answer", "hint: the daemon is running")
 	if n := strings.Count(d.log.String(), "sensor=stuck"); n > 4 {
 		t.Errorf("%d lines of log about it", n)
 	}
@@ -48,4 +49,13 @@ func TestRead(t *testing.T) {
 	b.do(1, "", "check", "--probe").mentions("simulated failure")
 	b.configure(settings{blocks: simulated("boiler")})
 	b.do(0, "", "check", "--probe")
+}
+
+// A scan needs no configuration, and finding nothing is no failure.
+func TestScan(t *testing.T) {
+	t.Parallel()
+	b := gateway(t, newHub(t, hubsim.Options{}), settings{})
+	b.do(0, "", "scan", "--no-probe").mentions("sensor")
+	b.do(0, "", "scan", "--no-probe", "--json").mentions(`"i2c": [`, `"config": "`)
+	b.do(80, "", "scan", "boiler")
 }
