@@ -31,12 +31,12 @@ const fastExit = "GORACE=atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
 	if mode := os.Getenv(modeEnv); mode != "" {
-		os.Exit(program(mode))
+		os.Exit(play(mode))
 	}
 	os.Exit(m.Run())
 }
 
-func program(mode string) int {
+func play(mode string) int {
 	name, arg, _ := strings.Cut(mode, ":")
 	switch name {
 	case "exit":
@@ -342,7 +342,7 @@ func TestOpenErrors(t *testing.T) {
 
 func TestProgramVanished(t *testing.T) {
 	h := open(t, "exit:0", nil)
-	h.(*handler).c.Path = "/nonexistent/program"
+	h.(*handler).cmd.Path = "/nonexistent/program"
 	if got := h.Run(t.Context(), nil); got.Status != c2d.Failed || !strings.Contains(got.Detail, "nothing happened") {
 		t.Errorf("got %+v", got)
 	}

@@ -1,4 +1,4 @@
-package execcmd
+package program
 
 import (
 	"bytes"
@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// head keeps the first max bytes written to it. The mutex is for a descendant's output that still arrives when it is read.
-type head struct {
-	max int
+// Head keeps the first Max bytes written to it. The mutex is for a descendant's output that still arrives when it is read.
+type Head struct {
+	Max int
 
 	mu   sync.Mutex
 	buf  bytes.Buffer
@@ -17,17 +17,24 @@ type head struct {
 }
 
 // Write implements io.Writer and takes everything: a program must not fail for its talk.
-func (h *head) Write(p []byte) (int, error) {
+func (h *Head) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	keep := min(len(p), h.max-h.buf.Len())
+	keep := min(len(p), h.Max-h.buf.Len())
 	h.buf.Write(p[:keep])
 	h.more += len(p) - keep
 	return len(p), nil
 }
 
+// Cut reports whether more was written than was kept.
+func (h *Head) Cut() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.more > 0
+}
+
 // String returns JSON compacted, other text trimmed and made valid UTF-8.
-func (h *head) String() string {
+func (h *Head) String() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.more == 0 && json.Valid(h.buf.Bytes()) {
@@ -43,9 +50,9 @@ func (h *head) String() string {
 	return s
 }
 
-// tail keeps the last max bytes written to it.
-type tail struct {
-	max int
+// Tail keeps the last Max bytes written to it.
+type Tail struct {
+	Max int
 
 	mu  sync.Mutex
 	buf []byte
@@ -53,18 +60,19 @@ type tail struct {
 }
 
 // Write implements io.Writer.
-func (t *tail) Write(p []byte) (int, error) {
+func (t *Tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := len(p)
-	p = p[max(0, n-t.max):]
-	over := max(0, len(t.buf)+len(p)-t.max)
+	p = p[max(0, n-t.Max):]
+	over := max(0, len(t.buf)+len(p)-t.Max)
 	t.cut = t.cut || over > 0 || len(p) < n
 	t.buf = append(t.buf[:0], append(t.buf[over:], p...)...)
 	return n, nil
 }
 
-func (t *tail) String() string {
+// String returns what was kept, trimmed and made valid UTF-8.
+func (t *Tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := text(string(t.buf))
