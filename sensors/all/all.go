@@ -11,6 +11,7 @@ import (
 	"iotagent/sensors/counter"
 	"iotagent/sensors/digital"
 	"iotagent/sensors/ds18b20"
+	execsensor "iotagent/sensors/exec"
 	"iotagent/sensors/hwmon"
 	"iotagent/sensors/iio"
 	"iotagent/sensors/ina219"
@@ -41,6 +42,7 @@ func Drivers() []sensors.Driver {
 		counter.Driver(),
 		digital.Driver(),
 		ds18b20.Driver(),
+		execsensor.Driver(),
 		hwmon.Driver(),
 		iio.Driver(),
 		ina219.Driver(),

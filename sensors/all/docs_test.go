@@ -50,7 +50,7 @@ func index(t *testing.T) []byte {
 	}
 	b.WriteString("\n## What every sensor can say\n\n")
 	common := structOf(t, "..", &sensors.Common{})
-	b.WriteString(keyTable(common.keys("", nil)))
+	b.WriteString(keyTable(common.keys("")))
 	return b.Bytes()
 }
 

@@ -36,7 +36,7 @@ func newPage(t *testing.T, d sensors.Driver) *page {
 	cfg := d.New()
 	dir := filepath.Join("..", filepath.Base(reflect.TypeOf(cfg).Elem().PkgPath()))
 	s := structOf(t, dir, cfg)
-	p := &page{driver: d, sections: map[string]string{}, keys: s.keys("", nil)}
+	p := &page{driver: d, sections: map[string]string{}, keys: s.keys("")}
 	p.split(s.src.doc)
 	if p.sections["Wiring"] == "" {
 		t.Errorf("%s: the package comment has no section %q", d.Type, "# Wiring")
@@ -143,12 +143,16 @@ func structOf(t *testing.T, dir string, cfg any) *aStruct {
 	return &aStruct{src: parse(t, dir), v: reflect.ValueOf(cfg).Elem()}
 }
 
-// keys lists the keys of the struct, and those of structs in it behind a dot; done are the types on the way.
-func (s *aStruct) keys(prefix string, done []reflect.Type) []key {
+// keys lists the keys of the struct, and those of structs in it behind a dot.
+func (s *aStruct) keys(prefix string) []key {
 	var keys []key
 	for i := range s.v.NumField() {
 		f := s.v.Type().Field(i)
 		name := f.Tag.Get("toml")
+		if f.Anonymous && f.Type.Kind() == reflect.Struct {
+			keys = append(keys, (&aStruct{src: s.src, v: s.v.Field(i)}).keys(prefix)...)
+			continue
+		}
 		if !f.IsExported() || name == "" {
 			continue
 		}
@@ -164,7 +168,7 @@ func (s *aStruct) keys(prefix string, done []reflect.Type) []key {
 		if s.v.Field(i).Kind() == reflect.Struct {
 			sub.v = s.v.Field(i)
 		}
-		keys = append(keys, sub.keys(k.name+".", append(done, inner))...)
+		keys = append(keys, sub.keys(k.name+".")...)
 	}
 	return keys
 }
