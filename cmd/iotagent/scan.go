@@ -15,9 +15,9 @@ import (
 )
 
 type scanCommand struct {
-	Bus     []int `help:"Only the I²C buses of these numbers; also those of displays, which are otherwise left alone." placeholder:"N"`
-	NoProbe bool  `help:"Read nothing from I²C chips; tell only what the kernel knows."`
-	JSON    bool  `help:"Print JSON."`
+	Bus     []string `help:"Only these I²C buses: 1, or 1/0x70:3 behind a multiplexer; those of displays, otherwise left alone, too." placeholder:"BUS"`
+	NoProbe bool     `help:"Read nothing from I²C chips; tell only what the kernel knows."`
+	JSON    bool     `help:"Print JSON."`
 }
 
 // Run looks what the machine has that can be measured with. It needs no configuration, and finding nothing is no failure.
@@ -55,9 +55,11 @@ func printScan(w io.Writer, r *scan.Report) error {
 	section(tab, "Measured by kernel drivers", r.Kernel, func(d scan.Measured) string {
 		return fmt.Sprintf("  %s\t%s\ttype %s: %s", d.Chip, d.Device, d.Type, strings.Join(d.Channels, ", "))
 	})
-	port := func(p scan.Port) string { return fmt.Sprintf("  %s\t%s\t%s", p.Path, p.Device, p.Note) }
+	port := func(p scan.Port) string {
+		return fmt.Sprintf("  %s\t%s\t%s\t%s", p.Path, p.Device, typed(strings.Join(p.Types, ", ")), p.Note)
+	}
 	section(tab, "SPI ports", r.SPI, port)
-	section(tab, "Serial ports, such as for Modbus", r.Serial, port)
+	section(tab, "Serial ports", r.Serial, port)
 	if err := tab.Flush(); err != nil {
 		return err
 	}
@@ -99,13 +101,13 @@ func orElse(s, other string) string {
 
 func printBuses(w io.Writer, buses []scan.Bus) {
 	for _, b := range buses {
-		fmt.Fprintf(w, "I²C bus %d", b.Number)
+		fmt.Fprintf(w, "I²C bus %s", b.Bus)
 		if b.Name != "" {
 			fmt.Fprintf(w, ", %s", b.Name)
 		}
 		fmt.Fprintln(w)
 		for i := range b.Chips {
-			fmt.Fprintf(w, "  %s\t%s\n", b.Chips[i].Address, chipText(&b.Chips[i]))
+			fmt.Fprintf(w, "  %s\t%s\n", b.Chips[i].Address, chipText(b.Bus, &b.Chips[i]))
 		}
 		switch {
 		case b.Problem != "":
@@ -117,14 +119,14 @@ func printBuses(w io.Writer, buses []scan.Bus) {
 	}
 }
 
-func chipText(c *scan.Chip) string {
+func chipText(bus string, c *scan.Chip) string {
 	switch {
 	case c.Driver != "":
 		return orElse(c.Name, "a chip") + "\tof the kernel driver " + c.Driver
 	case c.Name != "":
 		return c.Name + "\ttype " + c.Type
 	case c.Multiplexer:
-		return "possibly a multiplexer (TCA9548A or PCA9548A), with more behind it"
+		return fmt.Sprintf("possibly a multiplexer (TCA9548A or PCA9548A); iotagent scan --bus %s/%s:0 looks behind its channel 0", bus, c.Address)
 	case len(c.Possible) > 0:
 		return "possibly\ttype " + strings.Join(c.Possible, ", ")
 	}

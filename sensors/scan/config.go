@@ -20,18 +20,18 @@ type block struct {
 }
 
 // i2cBlock is that of a chip at an address; chip is its name, "" when it is only possible.
-func i2cBlock(d sensors.Driver, bus int, addr uint16, chip string, sure bool) block {
-	b := block{driver: d, cfg: d.New(), name: fmt.Sprintf("%s-%d-%02x", d.Type, bus, addr), sure: sure}
+func i2cBlock(d sensors.Driver, bus string, addr uint16, chip string, sure bool) block {
+	b := block{driver: d, cfg: d.New(), name: fmt.Sprintf("%s-%s-%02x", d.Type, bus, addr), sure: sure}
 	v := reflect.ValueOf(b.cfg).Elem()
 	if f := field(v, "bus"); f.IsValid() && f.Kind() == reflect.String {
-		f.SetString(strconv.Itoa(bus))
+		f.SetString(bus)
 	}
 	if f := field(v, "address"); f.IsValid() && f.CanInt() {
 		f.SetInt(int64(addr))
 	}
-	b.note = fmt.Sprintf("a %s at 0x%02x of bus %d", chip, addr, bus)
+	b.note = fmt.Sprintf("a %s at 0x%02x of bus %s", chip, addr, bus)
 	if !sure {
-		b.note = fmt.Sprintf("possibly, at 0x%02x of bus %d: %s", addr, bus, d.Doc)
+		b.note = fmt.Sprintf("possibly, at 0x%02x of bus %s: %s", addr, bus, d.Doc)
 	}
 	return b
 }

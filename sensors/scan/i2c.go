@@ -22,8 +22,9 @@ import (
 
 // Bus is one I²C bus.
 type Bus struct {
-	Number int    `json:"number"`
-	Name   string `json:"name,omitempty"`
+	// Bus is what a configuration calls it: "1", or "1/0x70:3" for a channel of a multiplexer.
+	Bus  string `json:"bus"`
+	Name string `json:"name,omitempty"`
 	// Problem says why the bus was not looked at, or not to its end.
 	Problem string `json:"problem,omitempty"`
 	Chips   []Chip `json:"chips"`
@@ -62,24 +63,36 @@ const (
 	crowd = 100
 )
 
-// i2c looks at every bus.
+// i2c looks at every bus, or at those that were asked for.
 func (m *machine) i2c(ctx context.Context) part {
 	var buses []Bus
 	var p part
 	numbers, unreachable := m.busNumbers()
-	for _, n := range numbers {
-		b := m.bus(n)
-		switch {
-		case len(m.Buses) > 0 && !slices.Contains(m.Buses, n):
+	names := m.Buses
+	if len(names) == 0 {
+		for _, n := range numbers {
+			names = append(names, strconv.Itoa(n))
+		}
+	}
+	for _, name := range names {
+		root, _, _ := strings.Cut(name, "/")
+		n, err := sensors.I2CNumber(root)
+		if err != nil {
+			buses = append(buses, Bus{Bus: name, Problem: err.Error(), Chips: []Chip{}})
 			continue
+		}
+		b := Bus{Bus: name, Name: m.busName(n)}
+		if name == root {
+			b.Bus = strconv.Itoa(n)
+			b.Chips = m.owned(n)
+		}
+		switch {
 		case m.NoProbe:
 			b.Problem = "not probed"
-			b.Chips = m.owned(n)
 		case len(m.Buses) == 0 && isDisplays(b.Name):
 			b.Problem = fmt.Sprintf("belongs to a display, so it was not probed; --bus %d probes it", n)
-			b.Chips = m.owned(n)
 		default:
-			m.probeBus(ctx, &b, &p, m.upstream(n, buses))
+			m.probeBus(ctx, &b, &p, append(m.upstream(n, buses), addresses(m.owned(n))...))
 		}
 		b.Chips = list(b.Chips)
 		buses = append(buses, b)
@@ -87,6 +100,14 @@ func (m *machine) i2c(ctx context.Context) part {
 	p.advice = append(p.advice, m.i2cAdvice(len(numbers), unreachable)...)
 	p.into = func(r *Report) { r.I2C = buses }
 	return p
+}
+
+func addresses(chips []Chip) []string {
+	var all []string
+	for _, c := range chips {
+		all = append(all, c.Address)
+	}
+	return all
 }
 
 // busNumbers are those that have a device file, and how many others the kernel has.
@@ -106,12 +127,13 @@ func (m *machine) busNumbers() (numbers []int, unreachable int) {
 	return numbers, unreachable
 }
 
-func (m *machine) bus(n int) Bus {
+// busName is what the adapter is called; "" where the kernel has no name for it.
+func (m *machine) busName(n int) string {
 	name, err := sensors.ReadAttr(m.path(fmt.Sprintf("sys/bus/i2c/devices/i2c-%d/name", n)))
 	if err != nil {
-		name = ""
+		return ""
 	}
-	return Bus{Number: n, Name: name}
+	return name
 }
 
 // isDisplays knows the buses on which graphics drivers ask monitors what they are.
@@ -140,43 +162,31 @@ func (m *machine) owned(n int) []Chip {
 
 func hex(addr uint16) string { return fmt.Sprintf("0x%02x", addr) }
 
-// upstream are the addresses that answer on the bus above a multiplexer's channel, and so on the channel as well.
+// upstream are the addresses that answer on the bus above a channel that the kernel has made a bus, and so on the channel as well.
 func (m *machine) upstream(n int, seen []Bus) []string {
 	mux, err := os.Readlink(m.path(fmt.Sprintf("sys/bus/i2c/devices/i2c-%d/mux_device", n)))
 	if err != nil {
 		return nil
 	}
 	above, _, _ := strings.Cut(filepath.Base(mux), "-")
-	var addresses []string
 	for _, b := range seen {
-		if strconv.Itoa(b.Number) == above {
-			for _, c := range b.Chips {
-				addresses = append(addresses, c.Address)
-			}
+		if b.Bus == above {
+			return addresses(b.Chips)
 		}
 	}
-	return addresses
+	return nil
 }
 
-// probeBus asks every address of a bus.
-func (m *machine) probeBus(ctx context.Context, b *Bus, p *part, upstream []string) {
-	b.Chips = m.owned(b.Number)
-	bus, err := m.hw.I2C(strconv.Itoa(b.Number))
+// probeBus asks every address of a bus but those that are taken.
+func (m *machine) probeBus(ctx context.Context, b *Bus, p *part, taken []string) {
+	pr, err := m.prober(b.Bus)
 	if err != nil {
 		b.Problem = err.Error()
 		return
 	}
-	taken := map[string]bool{}
-	for _, c := range b.Chips {
-		taken[c.Address] = true
-	}
-	for _, a := range upstream {
-		taken[a] = true
-	}
-	pr := &prober{m: m, bus: bus, number: b.Number}
 	var blocks []block
 	for addr := uint16(firstAddress); addr <= lastAddress && b.Problem == ""; addr++ {
-		if addr == alertResponse || addr == clockMaker || taken[hex(addr)] {
+		if addr == alertResponse || addr == clockMaker || slices.Contains(taken, hex(addr)) {
 			continue
 		}
 		c, more, err := pr.probe(ctx, addr)
@@ -187,7 +197,7 @@ func (m *machine) probeBus(ctx context.Context, b *Bus, p *part, upstream []stri
 				b.Problem = "this user may not open it"
 				p.lacking = append(p.lacking, "i2c")
 			}
-		case c != nil:
+		case c != nil && !pr.above.has(ctx, addr):
 			b.Chips = append(b.Chips, *c)
 			blocks = append(blocks, more...)
 		}
@@ -202,10 +212,32 @@ func (m *machine) probeBus(ctx context.Context, b *Bus, p *part, upstream []stri
 
 // prober asks the addresses of one bus, one after the other.
 type prober struct {
-	m      *machine
-	bus    i2c.Bus
-	number int
-	hangs  int // transactions in a row that had no answer
+	m     *machine
+	bus   i2c.Bus
+	name  string  // of the bus
+	above *prober // of the bus that the multiplexer is on; nil for an adapter
+	hangs int     // transactions in a row that had no answer
+}
+
+func (m *machine) prober(name string) (*prober, error) {
+	bus, err := m.hw.I2C(name)
+	if err != nil {
+		return nil, err
+	}
+	p := &prober{m: m, bus: bus, name: name}
+	if i := strings.LastIndexByte(name, '/'); i > 0 {
+		p.above, err = m.prober(name[:i])
+	}
+	return p, err
+}
+
+// has reports whether a chip on the bus itself answers, as it then does on every channel of its multiplexers.
+func (p *prober) has(ctx context.Context, addr uint16) bool {
+	if p == nil {
+		return false
+	}
+	c, _, err := p.probe(ctx, addr)
+	return err == nil && c != nil || p.above.has(ctx, addr)
 }
 
 // probe finds out what is at an address; nil is nothing. An error means that there is no use in going on.
@@ -227,7 +259,7 @@ func (p *prober) probe(ctx context.Context, addr uint16) (*Chip, []block, error)
 		name, fits := p.identify(ctx, d, addr)
 		if name != "" {
 			c.Name, c.Type, c.Possible = name, d.Type, nil
-			return c, []block{i2cBlock(d, p.number, addr, name, true)}, nil
+			return c, []block{i2cBlock(d, p.name, addr, name, true)}, nil
 		}
 		if fits && answers {
 			c.Possible = append(c.Possible, d.Type)
@@ -243,7 +275,7 @@ func (p *prober) probe(ctx context.Context, addr uint16) (*Chip, []block, error)
 	var blocks []block
 	for _, d := range p.m.Drivers {
 		if slices.Contains(c.Possible, d.Type) {
-			blocks = append(blocks, i2cBlock(d, p.number, addr, "", false))
+			blocks = append(blocks, i2cBlock(d, p.name, addr, "", false))
 		}
 	}
 	return c, blocks, nil
@@ -254,7 +286,7 @@ func (p *prober) identify(ctx context.Context, d sensors.Driver, addr uint16) (n
 	if d.Identify == nil {
 		return "", true
 	}
-	dev, err := sensors.OpenI2C(p.m.hw, strconv.Itoa(p.number), addr)
+	dev, err := sensors.OpenI2C(p.m.hw, p.name, addr)
 	if err != nil {
 		return "", false
 	}

@@ -62,7 +62,7 @@ func TestChipsAreNamed(t *testing.T) {
 		0x77: registers(map[byte][]byte{0x00: {0x50}}),
 	}}
 	r := look(t, oneBus(t, b), nil)
-	want := []scan.Bus{{Number: 1, Name: "bcm2835 (i2c@7e804000)", Chips: []scan.Chip{
+	want := []scan.Bus{{Bus: "1", Name: "bcm2835 (i2c@7e804000)", Chips: []scan.Chip{
 		{Address: "0x18", Name: "MCP9808", Type: "mcp9808"},
 		{Address: "0x19"},
 		{Address: "0x23", Possible: []string{"bh1750"}},
@@ -211,6 +211,38 @@ func TestAChannelOfAMultiplexerShowsWhatIsBehindIt(t *testing.T) {
 	}
 }
 
+// What is behind a multiplexer is what answers there and not before it, and its configuration says where.
+func TestBehindAMultiplexer(t *testing.T) {
+	m := &muxed{Machine: oneBus(t, nil), buses: map[string]*bus{
+		"1":        {chips: map[uint16]func(w, r []byte) error{0x70: (&echo{}).tx, 0x50: registers(nil)}},
+		"1/0x70:3": {chips: map[uint16]func(w, r []byte) error{0x70: (&echo{}).tx, 0x50: registers(nil), 0x23: registers(nil)}},
+	}}
+	r := look(t, m, func(o *scan.Options) { o.Buses = []string{"1/0x70:3", "1/0x70:4"} })
+	want := []scan.Chip{{Address: "0x23", Possible: []string{"bh1750"}}}
+	if diff := cmp.Diff(want, r.I2C[0].Chips, ignoreOthers()); diff != "" || r.I2C[0].Bus != "1/0x70:3" {
+		t.Errorf("%+v (-want +got)\n%s", r.I2C, diff)
+	}
+	if r.I2C[1].Problem != "no such bus" {
+		t.Errorf("%+v", r.I2C[1])
+	}
+	if !strings.Contains(r.Config, "# name = \"bh1750-1-0x70-3-23\"\n# type = \"bh1750\"\n# bus = \"1/0x70:3\"\n") {
+		t.Error(r.Config)
+	}
+}
+
+// muxed is a machine with several buses.
+type muxed struct {
+	*sensortest.Machine
+	buses map[string]*bus
+}
+
+func (m *muxed) I2C(name string) (i2c.Bus, error) {
+	if b := m.buses[name]; b != nil {
+		return b, nil
+	}
+	return nil, errors.New("no such bus")
+}
+
 func TestBusesThatDoNotWork(t *testing.T) {
 	for name, tt := range map[string]struct {
 		bus    func(w, r []byte) error
@@ -248,10 +280,10 @@ func TestDisplaysAreLeftAlone(t *testing.T) {
 			t.Fatalf("%s: %d addresses asked, %+v", name, len(b.asked), r.I2C)
 		}
 	}
-	if look(t, m, func(o *scan.Options) { o.Buses = []int{1} }); len(b.asked) == 0 {
+	if look(t, m, func(o *scan.Options) { o.Buses = []string{"1"} }); len(b.asked) == 0 {
 		t.Error("a bus that was asked for was not probed")
 	}
-	if r := look(t, m, func(o *scan.Options) { o.Buses = []int{2} }); len(r.I2C) != 0 {
+	if r := look(t, m, func(o *scan.Options) { o.Buses = []string{"one"} }); len(r.I2C) != 1 || r.I2C[0].Problem == "" {
 		t.Errorf("%+v", r.I2C)
 	}
 }

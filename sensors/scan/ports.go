@@ -20,8 +20,21 @@ type Port struct {
 	Path string `json:"path"`
 	// Device is the device file itself, when Path is a link to it.
 	Device string `json:"device,omitempty"`
+	// Types are the drivers whose devices can be there.
+	Types []string `json:"types,omitempty"`
 	// Note says what else is known, for a person.
 	Note string `json:"note,omitempty"`
+}
+
+// typesOf are the drivers whose line of documentation has a word.
+func (m *machine) typesOf(word string) []string {
+	var types []string
+	for _, d := range m.Drivers {
+		if strings.Contains(d.Doc, word) {
+			types = append(types, d.Type)
+		}
+	}
+	return types
 }
 
 // usable says why a device file cannot be opened for reading and writing.
@@ -40,7 +53,7 @@ func (m *machine) spi(context.Context) part {
 	var p part
 	var ports []Port
 	for _, path := range m.glob("dev/spidev*.*") {
-		port := Port{Path: path}
+		port := Port{Path: path, Types: m.typesOf("on SPI")}
 		m.closed(&p, &port, "spi")
 		port.Path = "/" + m.rel(path)
 		ports = append(ports, port)
@@ -71,7 +84,7 @@ func (m *machine) serial(context.Context) part {
 		}
 		device := "/dev/" + filepath.Base(to)
 		named[device] = true
-		port := Port{Path: link, Device: device}
+		port := Port{Path: link, Device: device, Types: m.typesOf("Modbus")}
 		m.closed(&p, &port, "dialout")
 		port.Path = "/" + m.rel(link)
 		ports = append(ports, port)
@@ -79,7 +92,7 @@ func (m *machine) serial(context.Context) part {
 	for _, pattern := range []string{"dev/ttyUSB*", "dev/ttyACM*", "dev/ttyAMA*", "dev/ttyS*", "dev/ttySC*"} {
 		for _, path := range m.glob(pattern) {
 			if device := "/" + m.rel(path); !named[device] && m.isSerial(filepath.Base(path)) {
-				port := Port{Path: path, Note: m.console(filepath.Base(path))}
+				port := Port{Path: path, Types: m.typesOf("Modbus"), Note: m.console(filepath.Base(path))}
 				m.closed(&p, &port, "dialout")
 				port.Path = device
 				ports = append(ports, port)

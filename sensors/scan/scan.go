@@ -27,8 +27,9 @@ import (
 type Options struct {
 	// Drivers are those that chips are known by.
 	Drivers []sensors.Driver
-	// Buses are the I²C buses to look at, by number; empty means all but those of displays.
-	Buses []int
+	// Buses are the I²C buses to look at, as a configuration calls them, channels of multiplexers ("1/0x70:3") too; empty means every adapter but
+	// those of displays.
+	Buses []string
 	// NoProbe leaves every I²C chip alone: only what the kernel knows is told.
 	NoProbe bool
 	// User is who shall be let into the groups that are missing.
