@@ -23,6 +23,8 @@ func Driver() sensors.Driver {
 		Doc:    "PCF8574, PCF8574A or PCF8575 on I²C: eight or sixteen pins as inputs",
 		Sample: sample,
 		New:    func() sensors.Config { return &Config{Bus: "1", Address: 0x20, Pins: 8} },
+
+		Addresses: []uint16{0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f},
 	}
 }
 

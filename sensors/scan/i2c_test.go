@@ -98,6 +98,9 @@ func TestChipsThatAreNotCertain(t *testing.T) {
 		"BME280":                 {0x77, registers(map[byte][]byte{0xd0: {0x60}}), scan.Chip{Address: "0x77", Name: "BME280", Type: "bme280"}},
 		"BMP390":                 {0x76, registers(map[byte][]byte{0: {0x60}, 0xd0: {0x11}}), scan.Chip{Address: "0x76", Name: "BMP390", Type: "bmp388"}},
 		"INA226 of another make": {0x40, registers(map[byte][]byte{0xff: {0x22, 0x60}}), scan.Chip{Address: "0x40", Possible: []string{"ina219"}}},
+		"TSL2591":                {0x29, registers(map[byte][]byte{0xb2: {0x50}}), scan.Chip{Address: "0x29", Name: "TSL2591", Type: "tsl2591"}},
+		"another at its address": {0x29, registers(nil), scan.Chip{Address: "0x29"}},
+		"SCD4x":                  {0x62, talks([]byte{0xe4, 0xb8}, words(0x8000)), scan.Chip{Address: "0x62", Name: "SCD4x", Type: "scd4x"}},
 		"an SHT4x with noise":    {0x44, talks([]byte{0x89}, []byte{1, 2, 3, 4, 5, 6}), scan.Chip{}},
 	} {
 		r := look(t, oneBus(t, &bus{chips: map[uint16]func(w, r []byte) error{tt.addr: tt.chip}}), nil)
@@ -147,7 +150,7 @@ func TestWhatIsSentIsKnown(t *testing.T) {
 		slices.Sort(texts)
 		got[fmt.Sprintf("0x%02x", addr)] = strings.Join(texts, " ")
 	}
-	want := map[string]string{"0x44": "89 f32d ff", "0x45": "89 f32d ff", "0x46": "89 ff", "0x76": "00 11 d0", "0x77": "00 11 d0"}
+	want := map[string]string{"0x29": "b2", "0x62": "e4b8", "0x44": "89 f32d ff", "0x45": "89 f32d ff", "0x46": "89 ff", "0x76": "00 11 d0", "0x77": "00 11 d0"}
 	for addr := 0x18; addr <= 0x1f; addr++ {
 		want[fmt.Sprintf("0x%02x", addr)] = "06 07"
 	}
@@ -215,17 +218,18 @@ func TestAChannelOfAMultiplexerShowsWhatIsBehindIt(t *testing.T) {
 func TestBehindAMultiplexer(t *testing.T) {
 	m := &muxed{Machine: oneBus(t, nil), buses: map[string]*bus{
 		"1":        {chips: map[uint16]func(w, r []byte) error{0x70: (&echo{}).tx, 0x50: registers(nil)}},
-		"1/0x70:3": {chips: map[uint16]func(w, r []byte) error{0x70: (&echo{}).tx, 0x50: registers(nil), 0x23: registers(nil)}},
+		"1/0x70:3": {chips: map[uint16]func(w, r []byte) error{0x70: (&echo{}).tx, 0x50: registers(nil), 0x76: registers(map[byte][]byte{0xd0: {0x60}})}},
+		"1/0x71:0": {},
 	}}
-	r := look(t, m, func(o *scan.Options) { o.Buses = []string{"1/0x70:3", "1/0x70:4"} })
-	want := []scan.Chip{{Address: "0x23", Possible: []string{"bh1750"}}}
+	r := look(t, m, func(o *scan.Options) { o.Buses = []string{"1/0x70:3", "1/0x70:4", "1/0x71:0"} })
+	want := []scan.Chip{{Address: "0x76", Name: "BME280", Type: "bme280"}}
 	if diff := cmp.Diff(want, r.I2C[0].Chips, ignoreOthers()); diff != "" || r.I2C[0].Bus != "1/0x70:3" {
 		t.Errorf("%+v (-want +got)\n%s", r.I2C, diff)
 	}
-	if r.I2C[1].Problem != "no such bus" {
-		t.Errorf("%+v", r.I2C[1])
+	if r.I2C[1].Problem != "no such bus" || !strings.HasPrefix(r.I2C[2].Problem, "the multiplexer at 0x71 does not answer") {
+		t.Errorf("%+v", r.I2C[1:])
 	}
-	if !strings.Contains(r.Config, "# name = \"bh1750-1-0x70-3-23\"\n# type = \"bh1750\"\n# bus = \"1/0x70:3\"\n") {
+	if !strings.Contains(r.Config, "name = \"bme280-1-0x70-3-76\"\ntype = \"bme280\"\nbus = \"1/0x70:3\"\n") {
 		t.Error(r.Config)
 	}
 }
@@ -280,8 +284,11 @@ func TestDisplaysAreLeftAlone(t *testing.T) {
 			t.Fatalf("%s: %d addresses asked, %+v", name, len(b.asked), r.I2C)
 		}
 	}
-	if look(t, m, func(o *scan.Options) { o.Buses = []string{"1"} }); len(b.asked) == 0 {
-		t.Error("a bus that was asked for was not probed")
+	for _, name := range []string{"1", "name:HD"} {
+		b.asked = nil
+		if r := look(t, m, func(o *scan.Options) { o.Buses = []string{name} }); len(b.asked) == 0 || r.I2C[0].Name != "HDMI" || r.I2C[0].Bus != name {
+			t.Errorf("a bus that was asked for was not probed: %+v", r.I2C)
+		}
 	}
 	if r := look(t, m, func(o *scan.Options) { o.Buses = []string{"one"} }); len(r.I2C) != 1 || r.I2C[0].Problem == "" {
 		t.Errorf("%+v", r.I2C)

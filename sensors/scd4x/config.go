@@ -18,6 +18,9 @@ func Driver() sensors.Driver {
 		Doc:    "Sensirion SCD40, SCD41 or SCD43 on I²C: CO₂, temperature, humidity",
 		Sample: sample,
 		New:    func() sensors.Config { return &Config{Bus: "1", Mode: "periodic"} },
+
+		Addresses: []uint16{address},
+		Identify:  identify,
 	}
 }
 

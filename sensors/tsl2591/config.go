@@ -22,6 +22,9 @@ func Driver() sensors.Driver {
 		New: func() sensors.Config {
 			return &Config{Bus: "1", Gain: "auto", IntegrationTime: quantity.Duration{Duration: 100 * time.Millisecond}}
 		},
+
+		Addresses: []uint16{address},
+		Identify:  identify,
 	}
 }
 
