@@ -60,7 +60,7 @@ func TestWatchPrintsALineForEachReading(t *testing.T) {
 
 func TestWatchAsJSON(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		text := watched(t, 3*time.Second, true, simulated("fast", time.Second, "none"), simulated("slow", 2*time.Second, "none"))
+		text := watched(t, 2500*time.Millisecond, true, simulated("fast", time.Second, "none"), simulated("slow", 2*time.Second, "none"))
 		counts := map[string]int{}
 		for line := range strings.Lines(text) {
 			var got taken
