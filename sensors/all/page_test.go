@@ -227,10 +227,12 @@ func shown(name string, v reflect.Value) string {
 		return strconv.FormatBool(x)
 	}
 	switch {
-	case v.CanInt() && name == "address":
-		return fmt.Sprintf("0x%02x", v.Int())
 	case v.IsZero():
 		return ""
+	case v.Kind() == reflect.Pointer:
+		return shown(name, v.Elem())
+	case v.CanInt() && name == "address":
+		return fmt.Sprintf("0x%02x", v.Int())
 	case v.Kind() == reflect.String:
 		return strconv.Quote(v.String())
 	}
