@@ -197,7 +197,7 @@ func said(of reflect.Type, field, text string) string {
 			continue
 		}
 		at := "^((?:`?\\w+`? and )?)" // a plain word is the field's name at the start only
-		if strings.ToLower(f.Name[1:]) != f.Name[1:] && f.Name != "ID" {
+		if strings.ToLower(f.Name) != tag {
 			at = `()\b`
 		}
 		text = regexp.MustCompile(at+f.Name+`\b`).ReplaceAllString(text, "$1`"+tag+"`")
