@@ -144,7 +144,11 @@ func printGPIO(w io.Writer, chips []scan.GPIOChip) {
 			fmt.Fprintf(w, "\n  %s\n\n", c.Problem)
 			continue
 		}
-		fmt.Fprintf(w, ": %d of %d lines are free\n", len(c.Free), c.Lines)
+		fmt.Fprintf(w, ": %d of %d lines are free", len(c.Free), c.Lines)
+		if len(c.Types) > 0 {
+			fmt.Fprintf(w, ", for %s", typed(strings.Join(c.Types, ", ")))
+		}
+		fmt.Fprintln(w)
 		printWrapped(w, "  free: ", lineTexts(c.Free))
 		printWrapped(w, "  used: ", lineTexts(c.Used))
 		fmt.Fprintln(w)

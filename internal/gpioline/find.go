@@ -25,7 +25,7 @@ type Line struct {
 func (l Line) String() string {
 	var names []string
 	if l.Chip.OnHeader() && l.Offset < 28 {
-		names = []string{fmt.Sprintf("GPIO%d", l.Offset), headerPin(l.Offset)}
+		names = []string{fmt.Sprintf("GPIO%d", l.Offset), HeaderPin(l.Offset)}
 	}
 	if l.Name != "" && !slices.Contains(names, l.Name) {
 		names = append(names, l.Name)

@@ -80,7 +80,7 @@ func TestHeader(t *testing.T) {
 		if line < 0 {
 			continue
 		}
-		pin := headerPin(uint32(line))
+		pin := HeaderPin(uint32(line))
 		if back, ok, err := headerLine(pin); !ok || err != nil || back != line || seen[line] {
 			t.Errorf("line %d is on %s, which is line %d, %v", line, pin, back, err)
 		}

@@ -29,8 +29,8 @@ func (c *Chip) OnHeader() bool {
 	return (strings.HasPrefix(c.Label, "pinctrl-bcm2") || c.Label == "pinctrl-rp1") && len(c.Lines) >= 28
 }
 
-// headerPin returns "P1_11" for line 17, "" for lines that are not on the header.
-func headerPin(offset uint32) string {
+// HeaderPin returns "P1_11" for line 17, "" for lines that are not on the header.
+func HeaderPin(offset uint32) string {
 	for i, line := range header() {
 		if line == int(offset) {
 			return fmt.Sprintf("P1_%d", i+1)

@@ -119,7 +119,7 @@ func piReport(t *testing.T) *scan.Report {
 func firstDrivers() []sensors.Driver {
 	var some []sensors.Driver
 	for _, d := range all.Drivers() {
-		if strings.Contains(" ads1115 aht20 bh1750 bme280 bmp388 ds18b20 hwmon iio ina219 ina226 lm75 mcp9808 sht3x sht4x ", " "+d.Type+" ") {
+		if strings.Contains(" ads1115 aht20 bh1750 bme280 bmp388 counter digital ds18b20 hwmon iio ina219 ina226 lm75 max31855 mcp9808 modbus sht3x sht4x ", " "+d.Type+" ") {
 			some = append(some, d)
 		}
 	}
