@@ -26,7 +26,7 @@ type Sampling struct {
 	StaleAfter quantity.Duration `toml:"stale_after"`
 	// Window puts the readings of so much time together into one; 0 leaves each by itself.
 	Window quantity.Duration `toml:"window"`
-	// Aggregate says what the one reading tells of each quantity: any of AggregateFuncs. The first stands under the quantity's own name.
+	// Aggregate says what the one reading tells of each quantity: any of "mean", "min", "max", "last" and "count". The first stands under the quantity's own name.
 	Aggregate []string `toml:"aggregate"`
 	// Deadband leaves readings out that do not differ from what was reported last.
 	Deadband []Band `toml:"deadband"`

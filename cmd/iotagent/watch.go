@@ -10,6 +10,7 @@ import (
 
 	"iotagent/config"
 	"iotagent/internal/cli"
+	"iotagent/internal/quantity"
 	"iotagent/sensors"
 )
 
@@ -26,7 +27,7 @@ func watch(ctx context.Context, std cli.IO, chosen []config.Sensor, hw sensors.H
 	var wg sync.WaitGroup
 	for i, s := range chosen {
 		wg.Go(func() {
-			sampler := sensors.NewSampler(s.Common, s.Config, hw, nil)
+			sampler := sensors.NewSampler(asTaken(s.Common), s.Config, hw, nil)
 			errs[i] = sampler.Run(ctx, func(r sensors.Reading) {
 				st := sampler.Status()
 				p.print(newTaken(s, st.Device, r, st.Latency))
@@ -35,6 +36,13 @@ func watch(ctx context.Context, std cli.IO, chosen []config.Sensor, hw sensors.H
 	}
 	wg.Wait()
 	return errors.Join(append(errs, p.err)...)
+}
+
+// asTaken leaves out what puts readings off, together or aside: a person wants to see each.
+func asTaken(c sensors.Common) sensors.Common {
+	c.Align, c.Offset, c.Jitter = false, quantity.Duration{}, quantity.Duration{}
+	c.Window, c.Aggregate, c.Deadband, c.Heartbeat = quantity.Duration{}, nil, nil, quantity.Duration{}
+	return c
 }
 
 // linePrinter prints readings of several goroutines, until that fails.

@@ -78,6 +78,18 @@ func TestWatchAsJSON(t *testing.T) {
 	})
 }
 
+// What makes one reading of several, or none, is for the hub.
+func TestWatchShowsEachReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulated("boiler", time.Second, "none")
+		s.Window, s.Offset = quantity.Seconds(3600), quantity.Duration{Duration: 500 * time.Millisecond}
+		s.Deadband = []sensors.Band{{Absolute: 10}}
+		if text := watched(t, 2500*time.Millisecond, false, s); strings.Count(text, "\n") != 3 {
+			t.Errorf("%s", text)
+		}
+	})
+}
+
 // full is a pipe whose reader went away.
 type full struct{}
 
