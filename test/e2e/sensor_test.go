@@ -14,18 +14,20 @@ func TestSensorHangs(t *testing.T) {
 	h := newHub(t, hubsim.Options{})
 	b := gateway(t, h, settings{blocks: simulated("boiler") + simulated("stuck", `fault = "hang"`, `hang_for = "10m"`, `timeout = "300ms"`)})
 	d := b.run()
-	h.until("readings of both", func() bool { return h.readings("boiler") >= 15 && h.readings("stuck") >= 2 })
+	h.until("readings of both", func() bool { return h.readings("boiler") >= 15 && h.readings("stuck") >= 3 })
 	s := b.status()
 	for _, x := range s.Sensors {
 		switch {
 		case x.Name == "boiler" && x.Errors != 0:
 			t.Errorf("boiler: %d errors", x.Errors)
-		case x.Name == "stuck" && (x.Quality != "error" || !strings.Contains(x.Reason, "does not answer")):
+		case x.Name == "stuck" && (x.Quality != "stale" || !strings.Contains(x.Reason, "does not answer")):
 			t.Errorf("stuck: %q, %q", x.Quality, x.Reason)
 		}
 	}
-	if all := bodies(h.messages()); !strings.Contains(all, `"quality":"error","reason":"the read has been hanging for`) {
-		t.Errorf("the cloud does not hear of it: %s", all)
+	for _, quality := range []string{"error", "stale"} { // the first, and those that follow
+		if all := bodies(h.messages()); !strings.Contains(all, `"quality":"`+quality+`","reason":"the read has been hanging for`) {
+			t.Errorf("the cloud does not hear of it: %s", all)
+		}
 	}
 	b.do(1, "", "read", "stuck").mentions("does not answer", "hint: the daemon is running")
 	if n := strings.Count(d.log.String(), "sensor=stuck"); n > 4 {
