@@ -61,6 +61,8 @@ type Options struct {
 	Uplink UplinkOptions
 	// Clock stamps; nil means the machine's.
 	Clock *clock.Clock
+	// HubTime asks the hub what time it is, while the kernel does not vouch for the wall clock; nil asks nobody.
+	HubTime AskHub
 	// Drain is how long a stop waits for the hub to take what is queued; default 10 s. What is left goes out after the next start.
 	Drain time.Duration
 	// Notify tells the service manager (sd_notify); nil tells nobody.
@@ -199,6 +201,7 @@ func (a *Agent) startLink(ctx context.Context, router Router) (stop func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.link.run(lctx) })
 	wg.Go(func() { a.link.watch(lctx) })
+	wg.Go(func() { a.link.time.run(lctx) })
 	wg.Go(func() { a.link.metered.watch(lctx) })
 	return func() {
 		a.stopReceiving()

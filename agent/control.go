@@ -120,12 +120,17 @@ func (c *Control) answer(ctx context.Context, req Request, send func(*Answer) er
 		s := c.agent.Status()
 		return send(&Answer{Status: &s})
 	case "put":
-		ids, err := PutAll(ctx, c.agent.o.Queue, c.agent.o.Clock.Stamp().Wall, req.Messages)
+		now := c.agent.o.Clock.Stamp()
+		at, known := now.True()
+		if !known {
+			at = now.Wall
+		}
+		ids, err := PutAll(ctx, c.agent.o.Queue, at, req.Messages)
 		a := failed(err)
 		a.IDs = ids
 		return send(a)
 	}
-	return AnswerQueue(ctx, c.agent.o.Admin, req, send)
+	return AnswerQueue(ctx, c.agent.o.Admin, c.agent.o.Clock.Anchors(), req, send)
 }
 
 // PutAll queues messages in one call to the outbox and returns their ids; nil error means all are durable.

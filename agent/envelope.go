@@ -9,12 +9,13 @@ import (
 	"strconv"
 	"time"
 
+	"iotagent/internal/clock"
 	"iotagent/iothub"
 	"iotagent/outbox"
 )
 
 // Envelope is a message as it lies in the outbox: everything that goes on the wire but what the outbox itself
-// gives it (message-id, epoch, lane, seq). Its bytes never change between the put and the last retry.
+// gives it (message-id, epoch, lane, seq), and the times in its slots. Its bytes never change between the put and the last retry.
 type Envelope struct {
 	// ContentType and ContentEncoding of Body; empty means none is sent.
 	ContentType, ContentEncoding string
@@ -26,6 +27,8 @@ type Envelope struct {
 	Properties map[string]string
 	// Body is the payload.
 	Body []byte
+	// Slots are the places of Body that are filled when the message is sent; nil for none.
+	Slots *Slots
 }
 
 const (
@@ -33,7 +36,9 @@ const (
 	contentSenML = "application/senml+json"
 	encodingUTF  = "utf-8"
 
+	// envelopeVersion is that of an envelope without slots, slottedVersion that of one with some.
 	envelopeVersion = 1
+	slottedVersion  = 2
 	maxProperties   = 100
 )
 
@@ -61,11 +66,15 @@ func reservedProperty(name string) bool {
 
 var errEnvelope = errors.New("envelope damaged")
 
-// Encode returns the bytes to put: a version byte, the four header fields, the properties in order of their names,
+// Encode returns the bytes to put: a version byte, the four header fields, the properties in order of their names, the slots where there are some,
 // then the body up to the end. Every text has its length in front.
 func (e *Envelope) Encode() []byte {
 	b := make([]byte, 0, 64+len(e.Body))
-	b = append(b, envelopeVersion)
+	version := byte(envelopeVersion)
+	if e.Slots != nil {
+		version = slottedVersion
+	}
+	b = append(b, version)
 	for _, s := range []string{e.ContentType, e.ContentEncoding, e.CorrelationID} {
 		b = appendText(b, s)
 	}
@@ -77,6 +86,9 @@ func (e *Envelope) Encode() []byte {
 	b = binary.AppendUvarint(b, uint64(len(e.Properties)))
 	for _, k := range slices.Sorted(maps.Keys(e.Properties)) {
 		b = appendText(appendText(b, k), e.Properties[k])
+	}
+	if e.Slots != nil {
+		b = e.Slots.encode(b)
 	}
 	return append(b, e.Body...)
 }
@@ -100,7 +112,7 @@ func decodeEnvelope(b []byte) (*Envelope, error) {
 
 // decode reads all but the properties, which it appends to props.
 func (e *Envelope) decode(b []byte, props []iothub.Property) ([]iothub.Property, error) {
-	if len(b) == 0 || b[0] != envelopeVersion {
+	if len(b) == 0 || b[0] != envelopeVersion && b[0] != slottedVersion {
 		return nil, fmt.Errorf("%w: unknown version", errEnvelope)
 	}
 	r := envelopeReader{rest: b[1:]}
@@ -115,10 +127,16 @@ func (e *Envelope) decode(b []byte, props []iothub.Property) ([]iothub.Property,
 	for range n {
 		props = append(props, iothub.Property{Name: r.text(), Value: r.text()})
 	}
+	if b[0] == slottedVersion {
+		e.Slots = r.slots()
+	}
 	if r.bad {
 		return nil, fmt.Errorf("%w: cut short", errEnvelope)
 	}
 	e.Body = r.rest
+	if e.Slots != nil {
+		return props, e.Slots.check(e.Body)
+	}
 	return props, nil
 }
 
@@ -166,17 +184,17 @@ func (r *envelopeReader) text() string {
 	return string(text)
 }
 
-// message makes the telemetry message of an entry: what was put, with the outbox's id and place.
-func message(entry outbox.Entry) (*iothub.Message, error) {
+// message makes the telemetry message of an entry: what was put, with the outbox's id and place, and the times that are known.
+func message(entry outbox.Entry, known *clock.Anchors) (*iothub.Message, error) {
 	m := &iothub.Message{}
-	if err := fillMessage(m, &entry, nil); err != nil {
+	if err := fillMessage(m, &entry, nil, known); err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
 // fillMessage is message for a message that is there already; it appends the properties to props.
-func fillMessage(m *iothub.Message, entry *outbox.Entry, props []iothub.Property) error {
+func fillMessage(m *iothub.Message, entry *outbox.Entry, props []iothub.Property, known *clock.Anchors) error {
 	id, epoch, seq := idText(entry.ID)
 	props = append(props, iothub.Property{Name: propEpoch, Value: epoch}, iothub.Property{Name: propLane, Value: entry.ID.Lane.String()},
 		iothub.Property{Name: propSeq, Value: seq})
@@ -194,6 +212,7 @@ func fillMessage(m *iothub.Message, entry *outbox.Entry, props []iothub.Property
 		if props, err = e.decode(entry.Body, props); err != nil {
 			return fmt.Errorf("message %s: %w", id, err)
 		}
+		e.settle(known)
 	}
 	*m = iothub.Message{
 		ID: id, CorrelationID: e.CorrelationID, ContentType: e.ContentType, ContentEncoding: e.ContentEncoding,
@@ -237,7 +256,7 @@ const maxHubMessage = 256 << 10
 // fits refuses a message that the hub would refuse.
 func fits(lane outbox.Lane, e *Envelope) error {
 	id := outbox.ID{Epoch: ^uint64(0), Lane: lane, Seq: ^uint64(0)}
-	m, err := message(outbox.Entry{ID: id, Body: e.Encode()})
+	m, err := message(outbox.Entry{ID: id, Body: e.Encode()}, nil)
 	if err != nil {
 		return err
 	}

@@ -18,9 +18,14 @@ func DecodeEnvelope(b []byte) (*Envelope, error) { return decodeEnvelope(b) }
 
 func PropertyMap(ps []iothub.Property) map[string]string { return propertyMap(ps) }
 
-func MessageOf(e outbox.Entry) (*iothub.Message, error) { return message(e) }
+func MessageOf(e outbox.Entry) (*iothub.Message, error) { return message(e, nil) }
 
-func ReadingJSON(r *sensors.Reading) []byte { return appendReading(nil, r) }
+// MessageAt is MessageOf with the times that are known.
+func MessageAt(e outbox.Entry, known *clock.Anchors) (*iothub.Message, error) {
+	return message(e, known)
+}
+
+func ReadingJSON(r *sensors.Reading) []byte { return appendReading(nil, r, nil) }
 
 // ReadingCount returns how many readings one JSON object stands for, as far as thinning knows.
 func ReadingCount(text []byte) uint64 {

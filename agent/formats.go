@@ -21,18 +21,21 @@ const timeLayout = "2006-01-02T15:04:05.000Z"
 //
 //	{"sensor":"boiler","time":"2026-11-22T10:00:00.000Z","temperature_celsius":21.5}
 //
-// with "quality" and "reason" unless the reading is good, and "clock":"unknown" with the uptime in seconds in place of
-// "time" when the wall clock was not to be believed.
-func appendReading(b []byte, r *sensors.Reading) []byte {
+// with "quality" and "reason" unless the reading is good, and "clock":"restored" behind a time that is not the wall clock's. Where the time is not known yet a slot
+// is left for it and noted in slots; with nil slots the time stays unknown.
+func appendReading(b []byte, r *sensors.Reading, slots *[]Slot) []byte {
 	b = append(b, `{"sensor":`...)
 	b = appendString(b, r.Sensor)
-	if r.At.Trusted {
-		b = append(b, `,"time":"`...)
-		b = r.At.Wall.UTC().AppendFormat(b, timeLayout)
-		b = append(b, '"')
-	} else {
-		b = append(b, `,"clock":"unknown","uptime_seconds":`...)
-		b = strconv.AppendFloat(b, r.At.Mono.Seconds(), 'f', 3, 64)
+	b = append(b, ',')
+	switch {
+	case r.At.Trusted:
+		b = appendTime(b, r.At.Wall)
+	case !r.At.Restored.IsZero():
+		b = appendMarked(b, r.At.Restored, clockRestored)
+	case slots == nil:
+		b = appendUnknown(b, r.At.Mono)
+	default:
+		b = slotJSON.blank(b, r.At.Mono, slots)
 	}
 	b = appendWindow(b, r.Window, &r.At)
 	for _, s := range r.Samples {

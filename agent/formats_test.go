@@ -43,7 +43,12 @@ type wire struct {
 
 func show(t *testing.T, e outbox.Entry) []byte {
 	t.Helper()
-	m, err := agent.MessageOf(e)
+	return showAt(t, e, nil)
+}
+
+func showAt(t *testing.T, e outbox.Entry, known *clock.Anchors) []byte {
+	t.Helper()
+	m, err := agent.MessageAt(e, known)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +87,7 @@ func TestMessageFormats(t *testing.T) {
 	readings := []sensors.Reading{
 		{Sensor: "boiler", At: stamp(), Quality: sensors.Good, Samples: []sensors.Sample{{Name: "temperature_celsius", Value: 21.5}, {Name: "pressure_pascals", Value: 100653}}},
 		{Sensor: "duct", At: stamp(), Quality: sensors.Failed, Reason: "bme280@i2c1:0x76: read: no ack"},
-		{Sensor: "door \"x\"", At: clock.Stamp{Mono: 12345 * time.Millisecond}, Quality: sensors.OutOfRange, Reason: "above 80", Samples: []sensors.Sample{{Name: "memory_used_bytes", Value: 2.5e10}, {Name: "ratio", Value: 1e-9}}},
+		{Sensor: "door \"x\"", At: clock.Stamp{Boot: "b", Mono: 12345 * time.Millisecond}, Quality: sensors.OutOfRange, Reason: "above 80", Samples: []sensors.Sample{{Name: "memory_used_bytes", Value: 2.5e10}, {Name: "ratio", Value: 1e-9}}},
 	}
 	b := agent.NewBatch(outbox.Normal, agent.PackOptions{MaxLoss: time.Second})
 	for i := range readings {
@@ -92,6 +97,11 @@ func TestMessageFormats(t *testing.T) {
 	}
 	m := b.Seal()
 	checkFormat(t, "readings.json", show(t, entry(outbox.Normal, m.Body, nil)))
+
+	for name, source := range map[string]clock.Source{"restored": clock.Kernel, "unconfirmed": clock.Unconfirmed} {
+		known := clock.AnchorsOf("b", clock.Anchor{Mono: time.Minute, Wall: instant(), Source: source})
+		checkFormat(t, "readings-"+name+".json", showAt(t, entry(outbox.Normal, m.Body, nil), known))
+	}
 
 	checkFormat(t, "gap.json", show(t, entry(outbox.Normal, nil, &outbox.Gap{
 		Epoch: 0x5eed, Lane: outbox.Normal, From: 7, To: 41, Messages: 35, Readings: 490, Reason: "quota",
@@ -143,7 +153,9 @@ func TestPackingKeepsTheLimit(t *testing.T) {
 
 func FuzzEnvelope(f *testing.F) {
 	f.Add((&agent.Envelope{ContentType: "application/json", Created: instant(), Properties: map[string]string{"k": "v"}, Body: []byte("{}")}).Encode())
+	f.Add(slotted().Encode())
 	f.Add([]byte{})
+	f.Add([]byte{2, 0, 0, 0, 0, 0, 1, 'b', 0, 255, 255, 255, 255, 15})
 	f.Add([]byte{1, 0, 0, 0, 0, 255, 255, 255, 255, 15})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := agent.DecodeEnvelope(b)
@@ -157,6 +169,13 @@ func FuzzEnvelope(f *testing.F) {
 		if !maps.Equal(e.Properties, again.Properties) || !bytes.Equal(e.Body, again.Body) || !e.Created.Equal(again.Created) ||
 			e.ContentType != again.ContentType || e.ContentEncoding != again.ContentEncoding || e.CorrelationID != again.CorrelationID {
 			t.Fatalf("round trip\n got %+v\nwant %+v", again, e)
+		}
+		if diff := cmp.Diff(e.Slots, again.Slots); diff != "" {
+			t.Fatal(diff)
+		}
+		known := clock.AnchorsOf("b", clock.Anchor{Mono: time.Minute, Wall: instant(), Source: clock.Kernel})
+		if m, err := agent.MessageAt(entry(outbox.Normal, b, nil), known); err != nil || len(m.Body) != len(e.Body) {
+			t.Fatalf("%d bytes became %d: %v", len(e.Body), len(m.Body), err)
 		}
 	})
 }

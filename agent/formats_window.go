@@ -17,9 +17,9 @@ func appendWindow(b []byte, w *sensors.Window, at *clock.Stamp) []byte {
 	if w == nil {
 		return b
 	}
-	if at.Trusted {
+	if from, known := at.True(); known {
 		b = append(b, `,"to":"`...)
-		b = at.Wall.Add(w.Span).UTC().AppendFormat(b, timeLayout)
+		b = from.Add(w.Span).UTC().AppendFormat(b, timeLayout)
 		b = append(b, '"')
 	} else {
 		b = append(b, `,"span_seconds":`...)

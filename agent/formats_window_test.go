@@ -48,7 +48,7 @@ func windows() []sensors.Reading {
 			Window: &sensors.Window{Span: 50 * time.Second, Failed: 6, Func: "mean"},
 		},
 		{
-			Sensor: "boiler", At: clock.Stamp{Mono: 12345 * time.Millisecond}, Quality: sensors.Good, Samples: celsius(21.5),
+			Sensor: "boiler", At: clock.Stamp{Boot: "b", Mono: 12345 * time.Millisecond}, Quality: sensors.Good, Samples: celsius(21.5),
 			Window: &sensors.Window{Span: 7500 * time.Millisecond, Count: 2, Func: "mean"},
 		},
 	}
@@ -133,7 +133,7 @@ func (alarming) Run(ctx context.Context, emit func(sensors.Reading)) error {
 	start := time.Now()
 	for i := range 3 {
 		emit(sensors.Reading{
-			Sensor: "boiler", At: clock.Stamp{Mono: time.Since(start), Wall: wall(), Trusted: true}, Quality: sensors.Good, Samples: celsius(float64(i)), Alarm: i == 1, Reason: "edge",
+			Sensor: "boiler", At: clock.Stamp{Boot: "b", Mono: time.Since(start), Wall: wall(), Trusted: true}, Quality: sensors.Good, Samples: celsius(float64(i)), Alarm: i == 1, Reason: "edge",
 		})
 	}
 	<-ctx.Done()

@@ -21,6 +21,7 @@ type link struct {
 	dial   func(ctx context.Context) (*iothub.Client, error)
 	queue  outbox.Queue
 	clock  *clock.Clock
+	time   *timekeeper
 	router Router // nil: no commands are taken
 	log    *slog.Logger
 	pulse  *pulse
@@ -52,7 +53,7 @@ type link struct {
 func newLink(o *Options, p *pulse, progress chan<- struct{}) *link {
 	now := time.Now()
 	l := &link{
-		dial: o.Dial, queue: o.Queue, clock: o.Clock, log: o.Logger, pulse: p, progress: progress,
+		dial: o.Dial, queue: o.Queue, clock: o.Clock, time: newTimekeeper(o), log: o.Logger, pulse: p, progress: progress,
 		metered: newMetered(o.Clock, o.MeterFile, o.Logger),
 		up:      newUplink(o.Uplink),
 		tell:    func(text string) { o.Notify("STATUS=" + text) },
@@ -90,6 +91,7 @@ func (l *link) run(ctx context.Context) {
 		l.report()
 		l.pulse.within("link", dialTimeout+slack)
 		started := time.Now()
+		l.time.dial()
 		worked, connected, err := l.session(ctx)
 		if ctx.Err() != nil {
 			break

@@ -289,7 +289,7 @@ func TestImplausibleClockMintsNoToken(t *testing.T) {
 		}
 		b.skew.Store(0)
 		b.until(5*time.Minute, "readings", func() bool { return b.hub.Accepted() > 5 })
-		if got := *b.hub.Events()[0].Body; !strings.Contains(got, `"clock":"unknown","uptime_seconds":1.000`) {
+		if got := *b.hub.Events()[0].Body; !strings.Contains(got, `"time":"2026-11-01T00:00:01.000Z","clock":"restored"`) {
 			t.Errorf("body %s", got)
 		}
 		if err := stop(); err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"iotagent/internal/backoff"
@@ -92,19 +91,10 @@ func (m *metered) save(clean bool) bool {
 }
 
 // write replaces the file as a whole.
-func (f *meterFile) write(path string) (err error) {
+func (f *meterFile) write(path string) error {
 	b, err := json.Marshal(f)
 	if err != nil {
 		return err
 	}
-	tmp := path + ".new"
-	w, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640) //nolint:gosec // readable by the group: it holds no secret
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(b, '\n'))
-	if err = errors.Join(err, w.Sync(), w.Close(), durable.KeepOwner(tmp)); err != nil {
-		return err
-	}
-	return errors.Join(os.Rename(tmp, path), durable.SyncDir(filepath.Dir(path)))
+	return durable.Replace(path, append(b, '\n'))
 }

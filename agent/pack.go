@@ -70,6 +70,7 @@ type batch struct {
 	count  int
 	oldest time.Duration // monotonic time of the oldest reading
 	last   sensors.Reading
+	slots  []Slot // of body, all of the boot of last
 }
 
 func newBatch(lane outbox.Lane, o PackOptions) *batch {
@@ -79,7 +80,7 @@ func newBatch(lane outbox.Lane, o PackOptions) *batch {
 // overhead is what the hub meters of a message of readings besides its body, at its largest.
 func overhead(lane outbox.Lane, f Format) int {
 	id := outbox.ID{Epoch: ^uint64(0), Lane: lane, Seq: ^uint64(0)}
-	m, err := message(outbox.Entry{ID: id, Body: readingsEnvelope(f, time.Now(), nil).Encode()})
+	m, err := message(outbox.Entry{ID: id, Body: readingsEnvelope(f, time.Now(), nil).Encode()}, nil)
 	if err != nil { // our own encoding always decodes
 		return 0
 	}
@@ -92,8 +93,10 @@ func readingsEnvelope(f Format, created time.Time, body []byte) *Envelope {
 
 // add takes a reading in and returns the sealed message that had no room for it, if any.
 func (b *batch) add(r *sensors.Reading) (full *sealed) {
+	slots := len(b.slots)
 	grown := b.append(b.body, r)
-	if b.count > 0 && len(grown)+len("]") > b.room {
+	if b.count > 0 && (len(grown)+len("]") > b.room || r.At.Boot != b.last.At.Boot) {
+		b.slots = b.slots[:slots]
 		full = b.seal() // without r, which was written behind what is sealed
 		grown = b.append(nil, r)
 	}
@@ -110,13 +113,13 @@ func (b *batch) add(r *sensors.Reading) (full *sealed) {
 // append writes a reading behind those of the body.
 func (b *batch) append(body []byte, r *sensors.Reading) []byte {
 	if b.format == FormatSenML {
-		return b.senml.add(body, r)
+		return b.senml.add(body, r, &b.slots)
 	}
 	sep := byte(',')
 	if len(body) == 0 {
 		sep = '['
 	}
-	return appendReading(append(body, sep), r)
+	return appendReading(append(body, sep), r, &b.slots)
 }
 
 // seal closes the open message and starts an empty one; nil when there is nothing to seal.
@@ -124,16 +127,19 @@ func (b *batch) seal() *sealed {
 	if b.count == 0 {
 		return nil
 	}
-	created := time.Time{}
-	if b.last.At.Trusted {
-		created = b.last.At.Wall
+	e := readingsEnvelope(b.format, time.Time{}, append(b.body, ']'))
+	at, known := b.last.At.True()
+	if known {
+		e.Created = at
 	}
-	m := &sealed{oldest: b.oldest, Message: outbox.Message{
-		Lane:     b.lane,
-		Readings: b.count,
-		Body:     readingsEnvelope(b.format, created, append(b.body, ']')).Encode(),
-	}}
-	b.body, b.count, b.senml = nil, 0, senml{}
+	if len(b.slots) > 0 {
+		e.Slots = &Slots{Boot: b.last.At.Boot, At: b.slots}
+		if !known {
+			e.Slots.Created = b.last.At.Mono
+		}
+	}
+	m := &sealed{oldest: b.oldest, Message: outbox.Message{Lane: b.lane, Readings: b.count, Body: e.Encode()}}
+	b.body, b.count, b.senml, b.slots = nil, 0, senml{}, nil
 	return m
 }
 

@@ -3,6 +3,7 @@ package agent
 import (
 	"time"
 
+	"iotagent/internal/clock"
 	"iotagent/iothub"
 	"iotagent/outbox"
 )
@@ -41,6 +42,7 @@ type packing struct {
 	messages int
 	bytes    int64
 	groupOf  func(outbox.ID) uint64
+	known    *clock.Anchors
 
 	out []parcel
 	// open is the last one. Its slices are parts of those here, which hold what all parcels consist of.
@@ -74,7 +76,7 @@ func (p *packing) pack(entries []outbox.Entry, bury func(id outbox.ID, why strin
 	for i := range entries {
 		m := &p.made[i]
 		room := p.props[i*usualProperties : i*usualProperties : (i+1)*usualProperties]
-		if err := fillMessage(m, &entries[i], room); err != nil {
+		if err := fillMessage(m, &entries[i], room, p.known); err != nil {
 			bury(entries[i].ID, err.Error())
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"iotagent/internal/clock"
 	"iotagent/outbox"
 )
 
@@ -79,21 +80,21 @@ type LanePurged struct {
 	Readings uint64 `json:"readings"`
 }
 
-func queuedEntry(it *outbox.Item, bodies bool) QueueEntry {
-	e := newEntry(it.Entry, it.Put, bodies)
+func (o *queueOp) queuedEntry(it *outbox.Item) QueueEntry {
+	e := o.newEntry(it.Entry, it.Put)
 	e.Size, e.Sent, e.Durable = it.Size, it.Sent, it.Durable
 	e.InFlight, e.MemoryOnly = it.InFlight, !it.OnDisk
 	return e
 }
 
-func deadEntry(d *outbox.DeadLetter, bodies bool) QueueEntry {
-	e := newEntry(outbox.Entry{ID: d.ID, First: d.ID.Seq, Body: d.Body, Readings: d.Readings, Gap: d.Gap}, d.Put, bodies)
+func (o *queueOp) deadEntry(d *outbox.DeadLetter) QueueEntry {
+	e := o.newEntry(outbox.Entry{ID: d.ID, First: d.ID.Seq, Body: d.Body, Readings: d.Readings, Gap: d.Gap}, d.Put)
 	at := d.At.UTC().Truncate(time.Millisecond)
 	e.Size, e.Rejected, e.Reason = len(d.Body), &at, d.Reason
 	return e
 }
 
-func newEntry(x outbox.Entry, put time.Time, bodies bool) QueueEntry {
+func (o *queueOp) newEntry(x outbox.Entry, put time.Time) QueueEntry {
 	e := QueueEntry{
 		MessageID: x.ID.String(), Lane: x.ID.Lane.String(), Put: put.UTC().Truncate(time.Millisecond), Readings: x.Readings,
 	}
@@ -104,14 +105,14 @@ func newEntry(x outbox.Entry, put time.Time, bodies bool) QueueEntry {
 		g := declared(x.Gap)
 		e.Gap = &g
 	}
-	if bodies {
-		e.Content = content(x)
+	if o.req.Bodies {
+		e.Content = content(x, o.known)
 	}
 	return e
 }
 
-func content(x outbox.Entry) *Content {
-	m, err := message(x)
+func content(x outbox.Entry, known *clock.Anchors) *Content {
+	m, err := message(x, known)
 	if err != nil {
 		return &Content{Properties: entryProperties(x.ID), BodyBase64: x.Body, Damaged: err.Error()}
 	}

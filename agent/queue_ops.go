@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"iotagent/internal/clock"
 	"iotagent/outbox"
 )
 
@@ -34,7 +35,9 @@ var (
 // AnswerQueue carries out a request whose Op is one of those on the queue and gives each answer to send: several for queue-list, all but
 // the last with More, and one for the others. It ends with the error of send; what else goes wrong is in the last answer. It holds no
 // more than one answer's entries in memory. A nil admin answers that it is not available.
-func AnswerQueue(ctx context.Context, admin outbox.Admin, req Request, send func(*Answer) error) error {
+//
+// Messages are shown as they would be sent now, with the times that known tells; nil knows none.
+func AnswerQueue(ctx context.Context, admin outbox.Admin, known *clock.Anchors, req Request, send func(*Answer) error) error {
 	lanes, err := parseLanes(req.Lanes)
 	switch {
 	case !slices.Contains([]string{OpQueueList, OpQueueCheck, OpQueueRepair, OpQueuePurge}, req.Op):
@@ -44,7 +47,7 @@ func AnswerQueue(ctx context.Context, admin outbox.Admin, req Request, send func
 	case admin == nil:
 		return send(failed(errNotAvailable))
 	}
-	o := &queueOp{admin: admin, req: &req, lanes: lanes}
+	o := &queueOp{admin: admin, req: &req, lanes: lanes, known: known}
 	switch req.Op {
 	case OpQueueList:
 		p := &pages{send: send}
@@ -99,6 +102,7 @@ type queueOp struct {
 	admin outbox.Admin
 	req   *Request
 	lanes []outbox.Lane // nil is all
+	known *clock.Anchors
 }
 
 // list adds the entries asked for to p.
@@ -120,7 +124,7 @@ func (o *queueOp) list(ctx context.Context, p *pages) error {
 		return o.listDead(ctx, add)
 	}
 	return o.admin.Scan(ctx, outbox.ScanOptions{Lanes: o.lanes, Bodies: o.req.Bodies}, func(it outbox.Item) error {
-		return add(queuedEntry(&it, o.req.Bodies))
+		return add(o.queuedEntry(&it))
 	})
 }
 
@@ -136,7 +140,7 @@ func (o *queueOp) listDead(ctx context.Context, add func(QueueEntry) error) erro
 		if !o.wants(letters[i].ID.Lane) {
 			continue
 		}
-		if err := add(deadEntry(&letters[i], o.req.Bodies)); err != nil {
+		if err := add(o.deadEntry(&letters[i])); err != nil {
 			return err
 		}
 	}

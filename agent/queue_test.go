@@ -135,7 +135,7 @@ func TestQueueListIsPaged(t *testing.T) {
 	for _, bodies := range []bool{false, true} {
 		for _, limit := range []int{0, 1, 256, 257, n, n + 1} {
 			seen, last := 0, false
-			err := agent.AnswerQueue(t.Context(), q, agent.Request{Op: agent.OpQueueList, Limit: limit, Bodies: bodies}, func(a *agent.Answer) error {
+			err := agent.AnswerQueue(t.Context(), q, nil, agent.Request{Op: agent.OpQueueList, Limit: limit, Bodies: bodies}, func(a *agent.Answer) error {
 				size := 0
 				for _, e := range a.Entries {
 					if seen++; e.MessageID != fmt.Sprintf("0000000000000001-bulk-%d", seen) {
@@ -186,7 +186,7 @@ func TestQueueRefuses(t *testing.T) {
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {
 			var got []agent.Answer
-			err := agent.AnswerQueue(t.Context(), row.admin, row.req, func(a *agent.Answer) error { got = append(got, *a); return nil })
+			err := agent.AnswerQueue(t.Context(), row.admin, nil, row.req, func(a *agent.Answer) error { got = append(got, *a); return nil })
 			if err != nil || len(got) != 1 || !strings.Contains(got[0].Error, row.want) || got[0].More {
 				t.Errorf("answers %+v, %v; want %q", got, err, row.want)
 			}
@@ -216,7 +216,7 @@ func TestQueuePurge(t *testing.T) {
 		purge := func(dry bool) *agent.QueuePurged {
 			var sum *agent.QueuePurged
 			req := agent.Request{Op: agent.OpQueuePurge, Before: &cut, DryRun: dry}
-			if err := agent.AnswerQueue(t.Context(), q, req, func(a *agent.Answer) error { sum = a.Purged; return nil }); err != nil {
+			if err := agent.AnswerQueue(t.Context(), q, nil, req, func(a *agent.Answer) error { sum = a.Purged; return nil }); err != nil {
 				t.Fatal(err)
 			}
 			return sum
@@ -306,7 +306,7 @@ func TestExportKeepsEveryByte(t *testing.T) {
 			t.Fatal(err)
 		}
 		var line []byte
-		err := agent.AnswerQueue(ctx, q, agent.Request{Op: agent.OpQueueList, Bodies: true}, func(a *agent.Answer) (err error) {
+		err := agent.AnswerQueue(ctx, q, nil, agent.Request{Op: agent.OpQueueList, Bodies: true}, func(a *agent.Answer) (err error) {
 			line, err = json.Marshal(a.Entries[0])
 			return err
 		})

@@ -36,6 +36,8 @@ type sender struct {
 // run sends until ctx is done.
 func (s *sender) run(ctx context.Context) {
 	defer s.letGo()
+	s.pulse.within("link", clockPatience+slack)
+	s.time.await(ctx)
 	s.trouble = backoff.Backoff{Floor: 50 * time.Millisecond, Cap: 5 * time.Second}
 	for ctx.Err() == nil {
 		changed := s.queue.Changed()
@@ -125,7 +127,7 @@ func (s *sender) take(o *order) bool {
 		return false
 	}
 	s.up.taken(entries)
-	p := packing{messages: o.batch, bytes: o.portion, groupOf: s.up.groupOf}
+	p := packing{messages: o.batch, bytes: o.portion, groupOf: s.up.groupOf, known: s.clock.Anchors()}
 	if len(s.hand) == 0 {
 		p.paper = s.paper
 	}

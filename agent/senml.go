@@ -3,6 +3,7 @@ package agent
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"iotagent/internal/clock"
 	"iotagent/sensors"
@@ -18,10 +19,12 @@ type senml struct {
 	begun bool
 	name  string // the base name in force
 	base  clock.Stamp
+	slots *[]Slot // of the batch
 }
 
-// add appends the records of a reading to the body, the bracket or the comma before them included.
-func (s *senml) add(b []byte, r *sensors.Reading) []byte {
+// add appends the records of a reading to the body, the bracket or the comma before them included, and notes in slots where a base time is not known yet.
+func (s *senml) add(b []byte, r *sensors.Reading, slots *[]Slot) []byte {
+	s.slots = slots
 	if r.Quality == sensors.Good && len(r.Samples) == 1 && r.Window == nil && !r.Alarm && len(r.Tags) == 0 {
 		b = s.open(b, r, r.Sensor+"/"+r.Samples[0].Name)
 		return s.value(b, "", &r.Samples[0])
@@ -51,8 +54,8 @@ func (s *senml) open(b []byte, r *sensors.Reading, name string) []byte {
 		b = appendString(label(b, "bn"), name)
 		s.name = name
 	}
-	if !s.begun || s.base.Trusted != r.At.Trusted {
-		b = appendBase(b, &r.At)
+	if !s.begun || certainty(&s.base) != certainty(&r.At) {
+		b = appendBase(b, &r.At, s.slots)
 		s.base = r.At
 	}
 	s.begun = true
@@ -62,22 +65,46 @@ func (s *senml) open(b []byte, r *sensors.Reading, name string) []byte {
 	return b
 }
 
-// appendBase writes the base time. Where the wall clock was not to be believed it is the time since boot, and the receiver has to understand "clock_"
-// or refuse the pack (RFC 8428 §4.4), so that nobody takes that for the time of day.
-func appendBase(b []byte, at *clock.Stamp) []byte {
-	if at.Trusted {
-		return appendMillis(label(b, "bt"), at.Wall.UnixMilli())
+// certainty tells stamps apart whose times stand behind different base times.
+func certainty(at *clock.Stamp) int {
+	switch _, known := at.True(); {
+	case at.Trusted:
+		return 2
+	case known:
+		return 1
 	}
-	b = appendMillis(label(b, "bt"), at.Mono.Milliseconds())
-	return append(label(b, "clock_"), `"unknown"`...)
+	return 0
+}
+
+// appendBase writes the base time, or leaves a slot for it. What is said of the clock holds up to the next base time.
+func appendBase(b []byte, at *clock.Stamp, slots *[]Slot) []byte {
+	switch t, known := at.True(); {
+	case at.Trusted:
+		return appendMillis(label(b, "bt"), t.UnixMilli())
+	case known:
+		return appendMarkedBase(label(b, "bt"), t, clockRestored)
+	}
+	return slotSenML.blank(separate(b), at.Mono, slots)
+}
+
+func appendMarkedBase(b []byte, t time.Time, mark string) []byte {
+	return appendString(label(appendMillis(b, t.UnixMilli()), "clock"), mark)
+}
+
+// appendUnknownBase writes the time since boot. The receiver has to understand "clock_" or refuse the pack (RFC 8428 §4.4), so that nobody takes that for the time
+// of day.
+func appendUnknownBase(b []byte, mono time.Duration) []byte {
+	return append(label(appendMillis(b, mono.Milliseconds()), "clock_"), `"`+clockUnknown+`"`...)
 }
 
 // since is the time of a reading relative to the base, in milliseconds.
 func (s *senml) since(at *clock.Stamp) int64 {
-	if at.Trusted {
-		return at.Wall.UnixMilli() - s.base.Wall.UnixMilli()
+	t, known := at.True()
+	if !known {
+		return at.Mono.Milliseconds() - s.base.Mono.Milliseconds()
 	}
-	return at.Mono.Milliseconds() - s.base.Mono.Milliseconds()
+	base, _ := s.base.True()
+	return t.UnixMilli() - base.UnixMilli()
 }
 
 // value ends a record with a measurement; an empty name leaves it to the base name.
@@ -99,10 +126,15 @@ func (s *senml) text(b []byte, name, text string) []byte {
 
 // label begins the next member of the record that b ends in.
 func label(b []byte, name string) []byte {
+	return append(append(append(separate(b), '"'), name...), `":`...)
+}
+
+// separate puts a comma before the next member of the record that b ends in, unless it is the first.
+func separate(b []byte) []byte {
 	if b[len(b)-1] != '{' {
 		b = append(b, ',')
 	}
-	return append(append(append(b, '"'), name...), `":`...)
+	return b
 }
 
 // appendMillis writes milliseconds as seconds, every digit of them and no more.

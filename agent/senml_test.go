@@ -20,6 +20,7 @@ type record struct {
 	BaseName string   `json:"bn,omitempty"`
 	BaseTime *float64 `json:"bt,omitempty"`
 	Clock    string   `json:"clock_,omitempty"`
+	Mark     string   `json:"clock,omitempty"`
 	Name     string   `json:"n,omitempty"`
 	Unit     string   `json:"u,omitempty"`
 	Time     float64  `json:"t,omitempty"`
@@ -33,6 +34,7 @@ type fact struct {
 	name    string
 	millis  int64
 	unknown bool
+	marked  bool
 	value   float64
 	text    string
 }
@@ -50,9 +52,9 @@ func resolve(t fataler, body []byte) []fact {
 			base.BaseName = r.BaseName
 		}
 		if r.BaseTime != nil {
-			base.BaseTime, base.Clock = r.BaseTime, r.Clock
+			base.BaseTime, base.Clock, base.Mark = r.BaseTime, r.Clock, r.Mark
 		}
-		f := fact{name: base.BaseName + r.Name, millis: int64(math.Round((*base.BaseTime + r.Time) * 1000)), unknown: base.Clock == "unknown"}
+		f := fact{name: base.BaseName + r.Name, millis: int64(math.Round((*base.BaseTime + r.Time) * 1000)), unknown: base.Clock == "unknown", marked: base.Mark == "restored"}
 		switch {
 		case r.Value != nil:
 			f.value = *r.Value
@@ -75,7 +77,9 @@ type fataler interface {
 // factsOf is what a receiver has to learn of a reading.
 func factsOf(r *sensors.Reading) []fact {
 	at := fact{millis: r.At.Wall.UnixMilli()}
-	if !r.At.Trusted {
+	if t, known := r.At.True(); known {
+		at.millis, at.marked = t.UnixMilli(), !r.At.Trusted
+	} else {
 		at.millis, at.unknown = r.At.Mono.Milliseconds(), true
 	}
 	named := func(name string) fact {
@@ -142,7 +146,7 @@ func TestSenMLFormat(t *testing.T) {
 		{Sensor: "tank", At: second, Quality: sensors.Good, Samples: []sensors.Sample{{Name: "temperature_celsius", Value: 21.53}}},
 		{Sensor: "boiler", At: second, Quality: sensors.Good, Samples: []sensors.Sample{{Name: "humidity_percent", Value: 40}, {Name: "pressure_pascals", Value: 100653}}},
 		{Sensor: "duct", At: second, Quality: sensors.Failed, Reason: "bme280@i2c1:0x76: read: no ack"},
-		{Sensor: "tank", At: clock.Stamp{Mono: 12345 * time.Millisecond}, Quality: sensors.OutOfRange, Reason: "above 80", Samples: []sensors.Sample{{Name: "temperature_celsius", Value: 91}}},
+		{Sensor: "tank", At: clock.Stamp{Boot: "b", Mono: 12345 * time.Millisecond}, Quality: sensors.OutOfRange, Reason: "above 80", Samples: []sensors.Sample{{Name: "temperature_celsius", Value: 91}}},
 	}
 	b := agent.NewBatch(outbox.Normal, senmlOptions())
 	for i := range readings {
@@ -150,7 +154,12 @@ func TestSenMLFormat(t *testing.T) {
 			t.Fatal("five readings do not fill a message")
 		}
 	}
-	checkFormat(t, "readings-senml.json", show(t, entry(outbox.Normal, b.Seal().Body, nil)))
+	m := b.Seal()
+	checkFormat(t, "readings-senml.json", show(t, entry(outbox.Normal, m.Body, nil)))
+	for name, source := range map[string]clock.Source{"restored": clock.Kernel, "unconfirmed": clock.Unconfirmed} {
+		known := clock.AnchorsOf("b", clock.Anchor{Mono: time.Minute, Wall: instant(), Source: source})
+		checkFormat(t, "readings-senml-"+name+".json", showAt(t, entry(outbox.Normal, m.Body, nil), known))
+	}
 }
 
 // Whatever is read, a receiver learns it to the last digit, and no message is metered above the limit.
@@ -205,6 +214,9 @@ func drawReading(t *rapid.T) sensors.Reading {
 		At: clock.Stamp{Mono: time.Duration(rapid.Int64Range(0, 1e9).Draw(t, "mono")) * time.Millisecond, Trusted: rapid.Bool().Draw(t, "trusted")},
 	}
 	r.At.Wall = instant().Add(time.Duration(rapid.Int64Range(-1e6, 1e6).Draw(t, "wall")) * time.Millisecond)
+	if !r.At.Trusted && rapid.Bool().Draw(t, "restored") {
+		r.At.Restored = r.At.Wall
+	}
 	for i := range rapid.IntRange(1, 3).Draw(t, "samples") {
 		unit := rapid.SampledFrom([]string{"celsius", "humidity_percent", "level"}).Draw(t, "unit")
 		r.Samples = append(r.Samples, sensors.Sample{Name: fmt.Sprintf("value_%d_%s", i, unit), Value: rapid.Float64().Draw(t, "value")})

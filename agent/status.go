@@ -15,6 +15,7 @@ type Status struct {
 	Version       string        `json:"version"`
 	Time          time.Time     `json:"time"`
 	ClockTrusted  bool          `json:"clock_trusted"`
+	Clock         ClockStatus   `json:"clock"`
 	UptimeSeconds float64       `json:"uptime_seconds"`
 	Link          LinkStatus    `json:"link"`
 	Metering      Metering      `json:"metering"`
@@ -84,7 +85,7 @@ func (a *Agent) Status() Status {
 	now, q := a.o.Clock.Stamp(), a.o.Queue.Stats()
 	s := Status{
 		Version: a.o.Version, Time: now.Wall, ClockTrusted: now.Trusted, UptimeSeconds: time.Since(a.started).Seconds(),
-		Link: a.link.snapshot(), Outbox: outboxStatus(q), Readings: a.packer.snapshot(), Stuck: a.pulse.stuck(),
+		Clock: a.link.time.status(), Link: a.link.snapshot(), Outbox: outboxStatus(q), Readings: a.packer.snapshot(), Stuck: a.pulse.stuck(),
 		Sensors: []SensorState{}, Commands: []Command{},
 	}
 	s.Metering, _ = a.link.metered.now()
@@ -103,9 +104,9 @@ func (a *Agent) Status() Status {
 
 // StoppedStatus is what can be said of a daemon that does not run, from its outbox alone.
 func StoppedStatus(version string, c *clock.Clock, q outbox.Stats) Status {
-	now := c.Stamp()
+	now := c.Status()
 	return Status{
-		Version: version, Time: now.Wall, ClockTrusted: now.Trusted, Link: LinkStatus{State: "stopped"},
+		Version: version, Time: now.Wall, ClockTrusted: now.Trusted, Clock: clockStatus(&now), Link: LinkStatus{State: "stopped"},
 		Outbox: outboxStatus(q), Sensors: []SensorState{}, Commands: []Command{},
 	}
 }

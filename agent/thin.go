@@ -74,10 +74,10 @@ func thinnedOverhead(lane outbox.Lane) int {
 	return overhead(lane, FormatJSON) + len(propSeqFrom) + len("18446744073709551615")
 }
 
-// readingsOf returns the readings of a message that the packer or the thinner made; ok is false for every other one.
+// readingsOf returns the readings of a message that the packer or the thinner made; ok is false for every other one, and where times are not known yet.
 func readingsOf(body []byte) (created time.Time, readings [][]byte, ok bool) {
 	e, err := decodeEnvelope(body)
-	if err != nil || e.ContentType != contentJSON || e.ContentEncoding != encodingUTF || e.CorrelationID != "" || len(e.Properties) > 0 {
+	if err != nil || e.ContentType != contentJSON || e.ContentEncoding != encodingUTF || e.CorrelationID != "" || len(e.Properties) > 0 || e.Slots != nil {
 		return time.Time{}, nil, false
 	}
 	readings, ok = jsonObjects(e.Body)

@@ -15,6 +15,8 @@ type reading struct {
 	sensor []byte
 	// first and last are times in timeLayout, which sort as text.
 	first, last []byte
+	// clock is the JSON text that says how the times are known; empty where the wall clock was right.
+	clock []byte
 	// count is how many readings it stands for; thinned says that it says so.
 	count   uint64
 	thinned bool
@@ -91,6 +93,9 @@ func (p *readingParser) member(name, value []byte) bool {
 		return stats(value, &p.min)
 	case keyMax:
 		return stats(value, &p.max)
+	case "clock":
+		r.clock = value
+		return string(value) == `"`+clockRestored+`"`
 	case "quality":
 		r.quality = value
 	case "reason":
@@ -147,10 +152,10 @@ func isTime(value []byte) bool {
 	return err == nil
 }
 
-// mergeable reports whether later can be put together with r: the next of its sensor in time, of the same quality, with the same measurements.
+// mergeable reports whether later can be put together with r: the next of its sensor in time, of the same quality, with times known the same way and the same measurements.
 func (r *reading) mergeable(later *reading) bool {
 	const most = 1 << 53 // a count that JSON's readers keep exactly
-	return bytes.Compare(r.last, later.first) <= 0 && bytes.Equal(r.quality, later.quality) && bytes.Equal(r.reason, later.reason) && bytes.Equal(r.tags, later.tags) &&
+	return bytes.Compare(r.last, later.first) <= 0 && bytes.Equal(r.clock, later.clock) && bytes.Equal(r.quality, later.quality) && bytes.Equal(r.reason, later.reason) && bytes.Equal(r.tags, later.tags) &&
 		r.count+later.count < most && slices.EqualFunc(r.values, later.values, func(a, b stat) bool { return bytes.Equal(a.name, b.name) })
 }
 
@@ -202,6 +207,9 @@ func (r *reading) finish() *reading {
 func (r *reading) append(b []byte) []byte {
 	b = append(append(b, `{"sensor":`...), r.sensor...)
 	b = append(append(b, `,"time":`...), r.first...)
+	if len(r.clock) > 0 {
+		b = append(append(b, `,"clock":`...), r.clock...)
+	}
 	if r.thinned {
 		b = append(append(b, `,"to":`...), r.last...)
 		b = append(b, `,"count":`...)

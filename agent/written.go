@@ -51,7 +51,7 @@ func (w *written) today(now *clock.Stamp, local time.Time, q *outbox.Stats) (byt
 	midnight := now.Mono - max(local.Sub(time.Date(year, month, day, 0, 0, 0, 0, local.Location())), 0)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !now.Trusted || midnight <= w.start {
+	if !now.Plausible() || midnight <= w.start {
 		return q.WrittenBytes, q.Commits, true
 	}
 	var before mark

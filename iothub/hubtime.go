@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"time"
@@ -19,14 +20,55 @@ import (
 // which is what is in doubt. Proxy returns the proxy for a host and port, nil for none, and may be nil itself. It takes 5 s at most.
 func HubDate(host string, config *tls.Config, proxy func(host string, port int) (*url.URL, error)) func(context.Context) (time.Time, error) {
 	return func(ctx context.Context) (time.Time, error) {
-		ctx, cancel := context.WithTimeout(ctx, hubTimeout)
-		defer cancel()
-		at, err := hubDate(ctx, host, config, proxy)
-		if err != nil {
-			return time.Time{}, fmt.Errorf("hub's time: %w", err)
-		}
-		return at, nil
+		d, err := askDate(ctx, host, config, proxy)
+		return d.date, err
 	}
+}
+
+// HubClock is HubDate for those who want to know the time to the second and better: the hub's time at the moment of the return is at, give or take within, which is at
+// least half a second, because a Date says no more than the second. An answer that leaves open more than a second to either side is an error.
+func HubClock(host string, config *tls.Config, proxy func(host string, port int) (*url.URL, error)) func(context.Context) (at time.Time, within time.Duration, err error) {
+	return func(ctx context.Context) (time.Time, time.Duration, error) {
+		d, err := askDate(ctx, host, config, proxy)
+		if err != nil {
+			return time.Time{}, 0, err
+		}
+		within, err := dateWithin(d.took)
+		if err != nil {
+			return time.Time{}, 0, err
+		}
+		return d.date.Add(within + time.Since(d.came)), within, nil // it was made between the question and the answer, in the second that it says
+	}
+}
+
+// dateWithin returns what an answer that took so long leaves open.
+func dateWithin(took time.Duration) (time.Duration, error) {
+	within := (time.Second + took) / 2
+	if within > time.Second {
+		return 0, fmt.Errorf("hub's time: the answer took %v, which leaves open too much", took.Round(time.Millisecond))
+	}
+	return within, nil
+}
+
+// dateAnswer is the hub's second. It said so in the time took before came.
+type dateAnswer struct {
+	date, came time.Time
+	took       time.Duration
+}
+
+func askDate(ctx context.Context, host string, config *tls.Config, proxy func(string, int) (*url.URL, error)) (d dateAnswer, err error) {
+	ctx, cancel := context.WithTimeout(ctx, hubTimeout)
+	defer cancel()
+	var asked time.Time
+	trace := &httptrace.ClientTrace{ // called one after the other: with the handshake done, and before the answer is there
+		GotConn:              func(httptrace.GotConnInfo) { asked = time.Now() },
+		GotFirstResponseByte: func() { d.came = time.Now() },
+	}
+	if d.date, err = hubDate(httptrace.WithClientTrace(ctx, trace), host, config, proxy); err != nil {
+		return d, fmt.Errorf("hub's time: %w", err)
+	}
+	d.took = d.came.Sub(asked)
+	return d, nil
 }
 
 func hubDate(ctx context.Context, host string, config *tls.Config, proxy func(string, int) (*url.URL, error)) (time.Time, error) {

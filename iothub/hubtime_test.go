@@ -109,3 +109,31 @@ func TestHubDateThroughAProxy(t *testing.T) {
 		t.Errorf("the proxy was asked %q", asked)
 	}
 }
+
+// The Date says the second; the answer came in the middle of it, as far as anybody knows.
+func TestHubClock(t *testing.T) {
+	date := time.Date(2041, 5, 6, 7, 8, 9, 0, time.UTC)
+	host, config := clockServer(t, date.AddDate(0, -1, 0), date.AddDate(0, 1, 0), date.Format(http.TimeFormat))
+	at, within, err := iothub.HubClock(host, config, nil)(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if within < 500*time.Millisecond || within > time.Second {
+		t.Errorf("within %v", within)
+	}
+	if off := at.Sub(date); off < within {
+		t.Errorf("%v after the second began, give or take %v", off, within)
+	}
+	host, config = clockServer(t, date, date, "soon")
+	if at, _, err := iothub.HubClock(host, config, nil)(t.Context()); err == nil {
+		t.Errorf("%v out of nonsense", at)
+	}
+}
+
+func TestHubClockDoesNotBelieveASlowAnswer(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{0: 500 * time.Millisecond, 800 * time.Millisecond: 900 * time.Millisecond, time.Second: time.Second, 1200 * time.Millisecond: 0} {
+		if within, err := iothub.DateWithin(took); within != want || (err == nil) != (want > 0) {
+			t.Errorf("an answer after %v: within %v, %v; want %v", took, within, err, want)
+		}
+	}
+}

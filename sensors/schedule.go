@@ -97,7 +97,11 @@ func (s *schedule) wall(t, now time.Time) (int64, bool) {
 		return 0, false
 	}
 	stamp := s.clock.Stamp()
-	return stamp.Wall.UnixNano() + int64(t.Sub(now)), stamp.Trusted
+	at, known := stamp.True()
+	if !known { // it may be right all the same
+		at, known = stamp.Wall, stamp.Plausible()
+	}
+	return at.UnixNano() + int64(t.Sub(now)), known
 }
 
 func (s *schedule) draw() {

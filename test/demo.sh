@@ -54,17 +54,21 @@ rm -rf "$demo"
 mkdir -p "$demo"
 
 say "starting a local IoT Hub (hubsim) with a fresh CA and the device pi-17"
-"$bin/hubsim" --listen 127.0.0.1:0 --state "$hub" --device pi-17 --events "$demo/events.jsonl" --ready-file "$demo/ready" \
+"$bin/hubsim" --listen 127.0.0.1:0 --https 127.0.0.1:0 --state "$hub" --device pi-17 --events "$demo/events.jsonl" --ready-file "$demo/ready" \
 	>"$demo/hubsim.log" 2>&1 &
 pids+=($!)
 await 20 "the hub" test -s "$demo/ready"
 head -n 1 "$demo/hubsim.log"
+https() { sed -n 's/^  https *127\.0\.0\.1://p' "$demo/hubsim.log"; }
+serves_https() { [ -n "$(https)" ]; }
+await 20 "the hub's HTTPS port" serves_https
 export HUBCTL_CONNECTION_STRING_FILE=$hub/service.connection-string HUBCTL_CA=$hub/ca.pem
 
 cat >"$demo/iotagent.toml" <<EOF
 [hub]
 connection_string_file = "$hub/devices/pi-17.connection-string"
 ca_file = "$hub/ca.pem"
+websocket_port = $(https)   # 443 at a real hub: the way out where 5671 is blocked, and the hub's time where this machine's clock is not synchronised
 
 [agent]
 state_dir = "$demo/state"
@@ -113,7 +117,7 @@ echo "$id"
 lamp_is() { "$bin/iotagent" --config "$demo/iotagent.toml" status --json | grep -q "\"level\": \"$1\""; }
 await 20 "the lamp" lamp_is high
 echo "the lamp is on:"
-"$bin/iotagent" --config "$demo/iotagent.toml" status | grep -E '^(link|outbox|command)'
+"$bin/iotagent" --config "$demo/iotagent.toml" status | grep -E '^(link|clock|outbox|command)'
 succeeded() { grep -F "\"$id\"" "$demo/feedback.jsonl" | grep -q '"statusCode":"Success"'; }
 await 30 "the feedback" succeeded
 say "feedback: $(grep -F "\"$id\"" "$demo/feedback.jsonl")"

@@ -46,6 +46,8 @@ type checked struct {
 	Warnings   []string `json:"warnings"`
 	Readings   []taken  `json:"readings,omitempty"`
 	HubReached *bool    `json:"hub_reached,omitempty"`
+	// Clock is who vouches for this machine's clock, with --probe: "synchronised", "confirmed", "restored", "unconfirmed" or "implausible".
+	Clock string `json:"clock,omitempty"`
 }
 
 // probeLimit is how long the hub may take to answer.
@@ -133,6 +135,7 @@ func probe(ctx context.Context, f *config.File, result *checked) error {
 	defer func() { _ = hw.Close() }() // only read: nothing to lose
 	result.Readings = takeAll(ctx, f.Sensors, hw)
 	failed := judge(ctx, result.Readings, f.Agent.StateDir)
+	probeClock(ctx, f, result)
 	reached, err := probeHub(ctx, f)
 	result.HubReached = &reached
 	if err != nil {
@@ -203,5 +206,6 @@ func printProbe(w io.Writer, r *checked) error {
 	if *r.HubReached {
 		fmt.Fprintln(w, "the hub is reached, and takes this device")
 	}
+	fmt.Fprintf(w, "clock %s\n", r.Clock)
 	return printReadings(w, r.Readings, false)
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 
+	"iotagent/agent"
 	"iotagent/config"
 	"iotagent/internal/cli"
 	"iotagent/internal/version"
@@ -26,6 +27,7 @@ type dialFunc func(ctx context.Context) (*iothub.Client, error)
 // hubLink is the way to the hub.
 type hubLink struct {
 	dial        dialFunc
+	time        agent.AskHub
 	certificate *transport.CertificateFile // nil without one
 }
 
@@ -56,7 +58,7 @@ func dialer(f *config.File, telemetryOnly bool, log *slog.Logger) (*hubLink, err
 		Dial:    transport.New(to).Dial, KeepAlive: f.Hub.KeepAlive.Duration,
 		Ordered: true, TelemetryOnly: telemetryOnly, UserAgent: "iotagent/" + version.String(), Logger: log,
 	})
-	return &hubLink{dial: d.Dial, certificate: cr.Certificate}, nil
+	return &hubLink{dial: d.Dial, time: iothub.HubClock(date, cr.TLS, to.Proxy), certificate: cr.Certificate}, nil
 }
 
 // proxyFor returns how a proxy is found: the configuration beats the environment.

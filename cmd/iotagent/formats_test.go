@@ -46,7 +46,7 @@ func TestCheckFormat(t *testing.T) {
 		File: "/etc/iotagent/iotagent.toml", Hub: "myhub.azure-devices.net", Device: "pi-17", Auth: "sas", Transport: "auto", StateDir: "/var/lib/iotagent",
 		Sensors: []string{"boiler (bme280, every 10s)"}, Commands: []string{"relay (gpio)"}, MessagesADay: 8640, MeteredADay: 8640, BytesADay: 3110400,
 		DiskWrites: "none while …",
-		Warnings:   []string{"command \"relay\": …"}, Readings: aReading(), HubReached: &reached,
+		Warnings:   []string{"command \"relay\": …"}, Readings: aReading(), HubReached: &reached, Clock: "synchronised",
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

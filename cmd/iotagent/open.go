@@ -67,9 +67,13 @@ func openHardware(f *config.File) *sensors.Board {
 	return sensors.NewHardware("/", &sensors.HardwareOptions{StateDir: f.Agent.StateDir})
 }
 
-func openSensors(f *config.File, log *slog.Logger) (*sensors.Board, []agent.Source) {
+// openClock returns the machine's clock, with what earlier processes knew of it.
+func openClock(f *config.File) *clock.Clock {
+	return clock.Open(clock.OpenAnchors(clock.Path(f.Agent.StateDir)))
+}
+
+func openSensors(f *config.File, c *clock.Clock, log *slog.Logger) (*sensors.Board, []agent.Source) {
 	hw := openHardware(f)
-	c := clock.New(nil)
 	var sources []agent.Source
 	for _, s := range f.Sensors {
 		lane, err := agent.ParseLane(s.Lane)

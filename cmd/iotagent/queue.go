@@ -12,6 +12,7 @@ import (
 	"iotagent/agent"
 	"iotagent/config"
 	"iotagent/internal/cli"
+	"iotagent/internal/clock"
 	"iotagent/outbox"
 )
 
@@ -61,7 +62,7 @@ func openAsker(ctx context.Context, f *config.File, write bool, log *slog.Logger
 		return askNothing, func() error { return nil }, nil
 	}
 	admin, done, err := openQueue(f, write, log)
-	return directAsker(admin), done, err
+	return directAsker(admin, clock.OpenAnchors(clock.Path(f.Agent.StateDir))), done, err
 }
 
 func outboxDir(f *config.File) string { return filepath.Join(f.Agent.StateDir, "outbox") }
@@ -79,9 +80,9 @@ func daemonAsker(conn net.Conn) asker {
 	}
 }
 
-func directAsker(admin outbox.Admin) asker {
+func directAsker(admin outbox.Admin, known *clock.Anchors) asker {
 	return func(ctx context.Context, req agent.Request, each func(*agent.Answer) error) error {
-		return agent.AnswerQueue(ctx, admin, req, func(a *agent.Answer) error {
+		return agent.AnswerQueue(ctx, admin, known, req, func(a *agent.Answer) error {
 			if err := each(a); err != nil {
 				return err
 			}

@@ -196,7 +196,7 @@ func TestQueuePurgeAsks(t *testing.T) {
 			s.put(outbox.Alarm, 1)
 			s.put(outbox.Bulk, 2)
 			var out, prompt bytes.Buffer
-			err := row.c.purge(t.Context(), cli.IO{In: strings.NewReader(row.answer), Out: &out, Err: &prompt}, directAsker(s.queue), true)
+			err := row.c.purge(t.Context(), cli.IO{In: strings.NewReader(row.answer), Out: &out, Err: &prompt}, directAsker(s.queue, nil), true)
 			wantText(t, prompt.String(), row.prompt)
 			if row.prompt == "" && prompt.Len() > 0 {
 				t.Errorf("it asked %q", &prompt)
@@ -227,7 +227,7 @@ func TestQueuePurgeIsInterrupted(t *testing.T) {
 	defer func() { _ = typed.Close() }() // ends the read that was left behind
 	ctx, cancel := context.WithCancel(t.Context())
 	prompted := writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
-	err := (&queuePurge{}).purge(ctx, cli.IO{In: in, Out: io.Discard, Err: prompted}, directAsker(s.queue), true)
+	err := (&queuePurge{}).purge(ctx, cli.IO{In: in, Out: io.Discard, Err: prompted}, directAsker(s.queue, nil), true)
 	if !errors.Is(err, context.Canceled) || s.queue.Stats().Queued[outbox.Bulk] != 1 {
 		t.Errorf("error %v, %d left", err, s.queue.Stats().Queued[outbox.Bulk])
 	}

@@ -41,21 +41,21 @@ func (c *runCommand) Run(ctx context.Context, std cli.IO, path configPath) error
 		return err
 	}
 	if c.Once || c.UntilDrained {
-		return c.finite(ctx, f, link.dial, log)
+		return c.finite(ctx, f, link, log)
 	}
 	stopWatching := link.watch(ctx)
 	defer stopWatching()
-	return serve(ctx, f, link.dial, log)
+	return serve(ctx, f, link, log)
 }
 
 // finite runs one of the modes that end by themselves; they take no commands.
-func (c *runCommand) finite(ctx context.Context, f *config.File, dial dialFunc, log *slog.Logger) error {
+func (c *runCommand) finite(ctx context.Context, f *config.File, link *hubLink, log *slog.Logger) error {
 	q, err := openOutbox(f, 0, log)
 	if err != nil {
 		return err
 	}
-	hw, sources := openSensors(f, log)
-	o := agentOptions(f, q, dial, log)
+	o := agentOptions(f, q, link, log)
+	hw, sources := openSensors(f, o.Clock, log)
 	if c.Once {
 		o.Sources = sources
 		var cancel context.CancelFunc
@@ -75,17 +75,17 @@ func (c *runCommand) finite(ctx context.Context, f *config.File, dial dialFunc, 
 }
 
 // serve runs the daemon: the parts are opened in the order of their dependence and closed in the opposite one.
-func serve(ctx context.Context, f *config.File, dial dialFunc, log *slog.Logger) error {
+func serve(ctx context.Context, f *config.File, link *hubLink, log *slog.Logger) error {
 	q, err := openOutbox(f, bothBusy, log) // a send may have it open
 	if err != nil {
 		return err
 	}
-	hw, sources := openSensors(f, log)
+	o := agentOptions(f, q, link, log)
+	hw, sources := openSensors(f, o.Clock, log)
 	commands, closeLedger, err := openCommands(ctx, f, q, log)
 	if err != nil {
 		return errors.Join(err, hw.Close(), q.Close())
 	}
-	o := agentOptions(f, q, dial, log)
 	o.Sources, o.Commands = sources, commands
 	o.Notify = notifier(log)
 	if o.Watchdog, err = daemon.SdWatchdogEnabled(false); err != nil {
@@ -129,9 +129,9 @@ func notifier(log *slog.Logger) func(state string) {
 	}
 }
 
-func agentOptions(f *config.File, q *outbox.Outbox, dial dialFunc, log *slog.Logger) *agent.Options {
+func agentOptions(f *config.File, q *outbox.Outbox, link *hubLink, log *slog.Logger) *agent.Options {
 	return &agent.Options{
-		Queue: q, Admin: q, Dial: dial, Drain: f.Agent.DrainTimeout.Duration, Version: version.String(), Logger: log,
+		Queue: q, Admin: q, Dial: link.dial, Clock: openClock(f), HubTime: link.time, Drain: f.Agent.DrainTimeout.Duration, Version: version.String(), Logger: log,
 		MeterFile: filepath.Join(f.Agent.StateDir, "metered.json"),
 		Pack:      packOptions(f),
 	}

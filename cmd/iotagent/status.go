@@ -68,7 +68,7 @@ func stoppedStatus(stateDir string) (*agent.Status, error) {
 	case err != nil:
 		return nil, cli.Fail(cli.Failed, fmt.Errorf("the daemon is not running, and its outbox: %w", err), "start it: systemctl start iotagent")
 	}
-	s := agent.StoppedStatus(version.String(), clock.New(nil), st)
+	s := agent.StoppedStatus(version.String(), clock.Open(clock.OpenAnchors(clock.Path(stateDir))), st)
 	return &s, nil
 }
 

@@ -28,9 +28,7 @@ func printLink(w io.Writer, s *agent.Status) {
 	if s.Stuck != "" {
 		fmt.Fprintf(w, "loops\tstuck\t%s\n", s.Stuck)
 	}
-	if !s.ClockTrusted {
-		fmt.Fprintf(w, "clock\twrong\t%s cannot be right; readings are sent without a time until it is set\n", s.Time.UTC().Format(time.RFC3339))
-	}
+	printClock(w, s)
 }
 
 func printHint(w io.Writer, hint string) {

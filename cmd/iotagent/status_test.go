@@ -33,6 +33,9 @@ func parts() []agent.PartStatus {
 func onlineStatus() *agent.Status {
 	return &agent.Status{
 		Time: at(), ClockTrusted: true,
+		Clock: agent.ClockStatus{
+			State: "synchronised", Since: *ago(3 * time.Hour), Anchor: &agent.ClockAnchor{Time: at(), Source: "kernel"},
+		},
 		Link: agent.LinkStatus{
 			State: "online", Since: *ago(3 * time.Hour), Host: "myhub.azure-devices.net", Via: "amqps", KeyInUse: "primary",
 			TokenExpires: ago(-48 * time.Minute), Parts: parts(), Connects: 1, Sent: 2160, ReadBytes: 412345, WrittenBytes: 8123456,
@@ -97,6 +100,22 @@ func TestLinkForAPerson(t *testing.T) {
 		"clock-wrong": func(s *agent.Status) {
 			lost(s, "waiting", "clock", "put-token: the clock says 1970", "set this machine's clock (timedatectl); nothing is lost meanwhile", 15*time.Second)
 			s.ClockTrusted = false
+			s.Clock = agent.ClockStatus{State: "implausible", Since: *ago(5 * time.Minute), HubError: "hub's time: connection refused", Hint: "timedatectl set-ntp true turns the time service on"}
+		},
+		"clock-confirmed": func(s *agent.Status) {
+			s.Clock.State, s.Clock.Anchor.Source = "confirmed", "hub"
+			s.Clock.Hub = &agent.ClockHub{Asked: *ago(12 * time.Minute), AheadSeconds: -0.213, WithinSeconds: 0.544}
+		},
+		"clock-restored": func(s *agent.Status) {
+			s.ClockTrusted = false
+			s.Clock = agent.ClockStatus{
+				State: "restored", Since: *ago(90 * time.Second), Anchor: &agent.ClockAnchor{Time: *ago(90 * time.Second), Source: "kernel", WithinSeconds: 0.009},
+				Step: &agent.ClockStep{Time: *ago(90 * time.Second), BySeconds: -7200}, Steps: 1, Hint: "timedatectl set-ntp true turns the time service on",
+			}
+		},
+		"clock-unconfirmed": func(s *agent.Status) {
+			s.ClockTrusted = false
+			s.Clock = agent.ClockStatus{State: "unconfirmed", Since: *ago(90 * time.Second), HubError: "hub's time: connection refused", Hint: "timedatectl set-ntp true turns the time service on"}
 		},
 		"stopped": func(s *agent.Status) {
 			s.Link = agent.LinkStatus{State: "stopped"}

@@ -60,6 +60,9 @@ func TestNewIsThisMachinesClock(t *testing.T) {
 	if first.Mono <= 0 || second.Mono < first.Mono {
 		t.Errorf("monotonic time %v, then %v", first.Mono, second.Mono)
 	}
+	if again := c.Status(); again.Steps != 0 || (again.State == clock.Synchronised) != first.Trusted {
+		t.Errorf("status %+v", again)
+	}
 	if first.Wall.Before(before.Round(0)) || second.Wall.Sub(before) > time.Hour {
 		t.Errorf("wall time %v, want %v", first.Wall, before)
 	}
@@ -74,5 +77,45 @@ func TestNewIsThisMachinesClock(t *testing.T) {
 	moved := clock.New(func() time.Time { return before.AddDate(-30, 0, 0) }).Stamp()
 	if moved.Trusted || moved.Boot != first.Boot {
 		t.Errorf("got %+v", moved)
+	}
+}
+
+// Go's monotonic time, which time.Now carries, would hide every step.
+func TestStampsAreWallTimeOnly(t *testing.T) {
+	if s := clock.New(nil).Stamp(); s.Wall != s.Wall.Round(0) {
+		t.Errorf("%v carries monotonic time", s.Wall)
+	}
+}
+
+// Many stamps ask the kernel little, and a step is seen all the same.
+func TestTheKernelIsAskedSeldom(t *testing.T) {
+	up, off, asked, synced := time.Hour, time.Duration(0), 0, true
+	c := clock.Of(&clock.Parts{
+		Boot: "boot", Mono: func() time.Duration { return up }, Now: func() time.Time { return truth().Add(up + off) },
+		Synchronised: func() bool { asked++; return synced },
+	})
+	for range 1000 {
+		c.Stamp()
+		up += time.Millisecond
+	}
+	if asked > 25 {
+		t.Errorf("asked %d times in a second", asked)
+	}
+	off, synced = -time.Hour, false
+	if s := c.Stamp(); s.Trusted {
+		t.Error("a clock that was just set is trusted")
+	}
+	synced = true
+	up += 100 * time.Millisecond
+	if s := c.Stamp(); !s.Trusted {
+		t.Error("the time service is not noticed")
+	}
+}
+
+func BenchmarkStamp(b *testing.B) {
+	c := clock.New(nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Stamp()
 	}
 }

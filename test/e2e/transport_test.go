@@ -152,9 +152,10 @@ func TestThroughProxy(t *testing.T) {
 
 		b.configure(settings{hub: hubKeys + "proxy_credentials_file = \"proxy-credentials\""})
 		b.do(0, "", "check").mentions("transport "+way, "through proxy 127.0.0.1:")
+		before := made.Load()
 		b.do(0, "", "run", "--until-drained")
-		if made.Load() != int64(i+1) || h.Accepted() != i+1 {
-			t.Errorf("%s: %d connections by the proxy, %d messages at the hub", way, made.Load(), h.Accepted())
+		if n := made.Load() - before; n < 1 || n > 2 || h.Accepted() != i+1 { // one for the hub's time, where nobody else knows it
+			t.Errorf("%s: %d connections by the proxy, %d messages at the hub", way, n, h.Accepted())
 		}
 	}
 }
@@ -180,7 +181,7 @@ func TestProgramsOverWebSocket(t *testing.T) {
 	b.do(0, "", "run", "--until-drained")
 	sim.stop()
 	log, err := os.ReadFile(events)
-	if err != nil || !strings.Contains(string(log), `"body":"through it all"`) || made.Load() != 2 {
+	if err != nil || !strings.Contains(string(log), `"body":"through it all"`) || made.Load() < 2 || made.Load() > 4 {
 		t.Errorf("%d connections by the proxy; the hub got %s, %v", made.Load(), log, err)
 	}
 }

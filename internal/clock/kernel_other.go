@@ -9,3 +9,5 @@ func boottime() func() time.Duration {
 	start := time.Now()
 	return func() time.Duration { return time.Since(start) }
 }
+
+func synchronised() bool { return false }

@@ -1,0 +1,10 @@
+package clock
+
+// Rewrite reads an anchor file and writes it again.
+func Rewrite(text []byte) ([]byte, error) {
+	boots, err := parseAnchors(text)
+	if err != nil {
+		return nil, err
+	}
+	return (&Anchors{boots: boots}).encodeLocked(), nil
+}
