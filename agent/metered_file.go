@@ -96,5 +96,5 @@ func (f *meterFile) write(path string) error {
 	if err != nil {
 		return err
 	}
-	return durable.Replace(path, append(b, '\n'))
+	return durable.WriteFile(path, append(b, '\n'), 0o640)
 }

@@ -150,7 +150,7 @@ func (a *Anchors) save() error {
 	if !dirty {
 		return broken
 	}
-	if err := durable.Replace(a.path, b); err != nil {
+	if err := durable.WriteFile(a.path, b, 0o640); err != nil {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.dirty = true

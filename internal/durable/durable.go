@@ -32,18 +32,3 @@ func KeepOwner(path string) error {
 	}
 	return nil
 }
-
-// Replace puts a file in the place of the one of that name, if there is one, as a whole: after a power cut there is the old one or the new one. It is readable by the
-// group, and belongs to the directory's owner.
-func Replace(path string, content []byte) error {
-	tmp := path + ".new"
-	w, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640) //nolint:gosec // what is kept so holds no secrets
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(content)
-	if err = errors.Join(err, w.Sync(), w.Close(), KeepOwner(tmp)); err != nil {
-		return err
-	}
-	return errors.Join(os.Rename(tmp, path), SyncDir(filepath.Dir(path)))
-}
