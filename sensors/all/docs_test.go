@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,7 +25,7 @@ func TestPages(t *testing.T) {
 		golden.Check(t, filepath.Join(pages, d.Type+".md"), p.markdown(), *update)
 		want[d.Type+".md"] = true
 	}
-	golden.Check(t, filepath.Join(pages, "README.md"), index(t), *update)
+	golden.Check(t, filepath.Join(pages, "README.md"), index(), *update)
 	found, err := filepath.Glob(pages + "/*.md")
 	if err != nil {
 		t.Fatal(err)
@@ -41,26 +42,34 @@ func TestPages(t *testing.T) {
 	}
 }
 
-func index(t *testing.T) []byte {
+func index() []byte {
 	var b bytes.Buffer
 	b.WriteString("<!-- Written by make golden from the drivers' own text. -->\n# Sensors\n\nA `[[sensor]]` table in the configuration makes one sensor; its `type` selects the driver. " +
 		"`iotagent scan` finds what is connected, `iotagent read` takes readings.\n\n| type | reads | addresses on I²C |\n|---|---|---|\n")
 	for _, d := range Drivers() {
 		fmt.Fprintf(&b, "| [`%s`](%s.md) | %s | %s |\n", d.Type, d.Type, d.Doc, addresses(&d))
 	}
-	b.WriteString("\n## What every sensor can say\n\n")
-	common := structOf(t, "..", &sensors.Common{})
-	b.WriteString(keyTable(common.keys("")))
+	b.WriteString("\n[The words of every sensor](../sensors.md): schedule, calibration, limits and alarms, windows, deadbands, tags.\n")
 	return b.Bytes()
 }
 
+// addresses lists them, three and more in a row as a range.
 func addresses(d *sensors.Driver) string {
+	list := slices.Sorted(slices.Values(d.Addresses))
 	var texts []string
-	for _, a := range d.Addresses {
-		texts = append(texts, fmt.Sprintf("0x%02x", a))
-	}
-	if n := len(texts); n > 4 {
-		return texts[0] + " to " + texts[n-1]
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && list[n] == list[0]+uint16(n) {
+			n++
+		}
+		if n < 3 {
+			n = 1
+		}
+		text := fmt.Sprintf("0x%02x", list[0])
+		if n > 1 {
+			text += fmt.Sprintf(" to 0x%02x", list[n-1])
+		}
+		texts, list = append(texts, text), list[n:]
 	}
 	return strings.Join(texts, ", ")
 }
@@ -74,7 +83,7 @@ func (p *page) markdown() []byte {
 	if len(p.keys) > 0 {
 		b.WriteString(keyTable(p.keys))
 	}
-	fmt.Fprintf(&b, "\nBeside these, [what every sensor can say](README.md#what-every-sensor-can-say). An example:\n\n```toml\n%s```\n", p.driver.Sample)
+	fmt.Fprintf(&b, "\nBeside these, [the words of every sensor](../sensors.md). An example:\n\n```toml\n%s```\n", p.driver.Sample)
 	for _, name := range p.order {
 		if name != "Wiring" {
 			fmt.Fprintf(&b, "\n## %s\n\n%s", name, p.sections[name])
