@@ -74,5 +74,10 @@ func (c *Config) value(since time.Duration, noise *rand.Rand) float64 {
 	case "noise":
 		share = noise.Float64()
 	}
-	return c.Min + share*(c.Max-c.Min)
+	value := c.Min + share*(c.Max-c.Min)
+	digits := math.Pow(10, math.Ceil(4-math.Log10(c.Max-c.Min))) // a real chip has no more than about four of its range
+	if rounded := math.Round(value*digits) / digits; c.Max > c.Min && rounded >= c.Min && rounded <= c.Max {
+		return rounded
+	}
+	return value
 }
