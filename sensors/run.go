@@ -16,6 +16,7 @@ func (s *Sampler) Run(ctx context.Context, emit func(Reading)) error {
 	s.plan.begin(time.Now())
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	told := conditionOf(nil)
 	for {
 		due := s.await(ctx, timer)
 		if ctx.Err() != nil {
@@ -26,11 +27,13 @@ func (s *Sampler) Run(ctx context.Context, emit func(Reading)) error {
 			break // the stop broke it off; that says nothing about the sensor
 		}
 		if !due {
-			if len(r.Samples) > 0 {
+			if len(r.Samples) > 0 || kind != told { // that nobody watches is news, too
+				told = kind
 				s.pass(&r, kind, time.Now(), s.windowAt(time.Now()))
 			}
 			continue
 		}
+		told = kind
 		s.tick(&r, kind)
 	}
 	err := s.close()

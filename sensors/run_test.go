@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -250,6 +251,8 @@ type ear struct {
 	events atomic.Value // the channel of the open sensor
 }
 
+func (e *ear) Watches() bool { return true }
+
 func (e *ear) channel() chan sensors.Event { return e.events.Load().(chan sensors.Event) }
 
 func (e *ear) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {
@@ -312,7 +315,7 @@ func TestWatcher(t *testing.T) {
 	})
 }
 
-// A Watcher whose channel ends is opened anew without waiting for the next tick, with growing waits while that fails.
+// A Watcher whose channel ends is opened anew without waiting for the next tick, with growing waits while that fails. That it fails is told once.
 func TestDeafWatcherIsOpenedAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &ear{fake: &fake{read: constant(7)}}
@@ -330,9 +333,13 @@ func TestDeafWatcherIsOpenedAnew(t *testing.T) {
 			e.hears(2, "heard again")
 		}()
 		got, _ := tell(t, e, 10*time.Minute, common(time.Hour, 0))
-		if len(got) != 4 || e.opens != 5 {
+		if len(got) != 5 || e.opens != 5 {
 			t.Fatalf("opened %d times: %q", e.opens, got)
 		}
+		if at, rest, _ := strings.Cut(got[2], " "); rest != "error: no such sensor" || at < "10s" || at > "12s" {
+			t.Errorf("told is %q", got[2])
+		}
+		got = slices.Delete(got, 2, 3)
 		var back time.Duration
 		if n, err := fmt.Sscan(got[2], new(string)); n != 1 || err != nil {
 			t.Fatal(err)
@@ -345,6 +352,30 @@ func TestDeafWatcherIsOpenedAnew(t *testing.T) {
 		want := []string{"0s 7", "10s ALARM 1: the last words", "7", "5m10s ALARM 2: heard again"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
+}
+
+// What is to watch is opened as soon as it is there, also when it was not at the start.
+func TestWatcherThatComesLateIsHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &ear{fake: &fake{read: constant(7)}}
+		e.open = func(context.Context) error {
+			if e.opens < 4 {
+				return sensors.ErrAbsent
+			}
+			return nil
+		}
+		go func() {
+			time.Sleep(time.Minute)
+			e.hears(1, "edge")
+		}()
+		got, st := tell(t, e, 10*time.Minute, common(time.Hour, 0))
+		if len(got) != 3 || e.opens != 4 || got[0] != "0s error: no such sensor" || !strings.HasSuffix(got[1], " 7") || got[2] != "1m0s ALARM 1: edge" {
+			t.Errorf("opened %d times: %q", e.opens, got)
+		}
+		if st.Readings != 4 || st.Errors != 3 {
+			t.Errorf("%d readings, %d of them failed", st.Readings, st.Errors)
 		}
 	})
 }

@@ -99,6 +99,9 @@ func NewSampler(common Common, cfg Config, hw Hardware, o *SamplerOptions) *Samp
 		interval: s.interval, offset: common.Offset.Duration, jitter: common.Jitter.Duration, align: common.Align, clock: s.opts.Clock,
 	}
 	s.stages = newStages(&s.common, s.interval)
+	if w, ok := cfg.(Watching); ok {
+		s.watches = w.Watches()
+	}
 	s.notes = &notes{log: s.opts.Logger.With("sensor", common.Name, "type", common.Type)}
 	s.status = Status{Name: common.Name, Type: common.Type, Interval: s.interval}
 	announce(hw, cfg)

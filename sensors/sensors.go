@@ -68,7 +68,8 @@ type Sensor interface {
 // Watcher is a Sensor that notices things between two readings, such as the edges of an input.
 type Watcher interface {
 	Sensor
-	// Events returns what was noticed, in order; the channel is the same at each call, and Halt closes it.
+	// Events returns what was noticed, in order; the channel is the same at each call. It is closed when Halt returns, and before that when nothing will be
+	// noticed any more, because the chip is gone for instance: then the sensor is halted and opened anew, without waiting for its next reading.
 	Events() <-chan Event
 }
 
@@ -88,6 +89,13 @@ type Config interface {
 	Validate(bad func(key, msg string))
 	// Open finds the device and checks its identity. Errors wrap ErrAbsent when it is not there (it may come later).
 	Open(ctx context.Context, hw Hardware) (Sensor, error)
+}
+
+// Watching is a Config whose sensor may be a Watcher. One that watches is opened as soon as it can be: as long as it is not, things happen unnoticed.
+type Watching interface {
+	Config
+	// Watches reports whether the sensor is meant to notice things between two readings.
+	Watches() bool
 }
 
 // Hardware lends out what is shared between sensors. It is safe for concurrent use.

@@ -8,7 +8,7 @@ type watched struct {
 	events <-chan Event
 	// deaf says that they have ended: the sensor is to be opened anew.
 	deaf bool
-	// watches says that the sensor is a Watcher, open or not.
+	// watches says that the sensor is a Watcher, or will be when it is open.
 	watches bool
 }
 

@@ -62,7 +62,7 @@ type Config struct {
 	SaveInterval quantity.Duration `toml:"save_interval"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Watching = (*Config)(nil)
 
 const maxDebounce = 10 * time.Second
 
@@ -109,6 +109,9 @@ func (c *Config) validateNames(scaled bool, bad func(key, msg string)) {
 		bad("rate_name", fmt.Sprintf("is %q, as total_name is", c.RateName))
 	}
 }
+
+// Watches is true: pulses are counted while the line is held.
+func (c *Config) Watches() bool { return true }
 
 // Open takes the line, and then reads the total: who does not hold the line has no business with it.
 func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {

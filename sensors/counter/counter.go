@@ -10,7 +10,7 @@ import (
 	"iotagent/sensors"
 )
 
-// device is one counter. A goroutine of its own counts and saves, until the line is let go or gone.
+// device is one counter. A goroutine of its own counts and saves, until the line is let go or gone; then it closes events.
 type device struct {
 	in     sensors.Input
 	cfg    *Config
@@ -115,7 +115,6 @@ func (d *device) Halt() error {
 	close(d.stop)
 	<-d.done
 	err := d.in.Close()
-	close(d.events)
 	if d.failing != nil {
 		err = errors.Join(err, fmt.Errorf("%s: the total was not saved: %w", d, d.failing))
 	}
@@ -125,6 +124,7 @@ func (d *device) Halt() error {
 // serve counts and saves. A file that says that it is clean must not be left so when a pulse comes.
 func (d *device) serve() {
 	defer close(d.done)
+	defer close(d.events)
 	d.save(true) // what was found at the start, if it was anything
 	timer := time.NewTimer(d.cfg.SaveInterval.Duration)
 	defer timer.Stop()
@@ -132,6 +132,7 @@ func (d *device) serve() {
 		select {
 		case e, ok := <-d.in.Edges():
 			if !ok {
+				d.doubt("the kernel has let the line go (unplugged?): pulses until it is back are missing from the total")
 				d.save(true)
 				return
 			}
@@ -141,9 +142,7 @@ func (d *device) serve() {
 				timer.Reset(d.cfg.SaveInterval.Duration)
 			}
 		case <-d.stop:
-			for len(d.in.Edges()) > 0 {
-				d.add(<-d.in.Edges())
-			}
+			d.rest()
 			d.save(true)
 			return
 		case <-timer.C:
@@ -151,6 +150,31 @@ func (d *device) serve() {
 			if d.save(quiet); !quiet || d.failing != nil {
 				timer.Reset(d.cfg.SaveInterval.Duration)
 			}
+		}
+	}
+}
+
+// How long Halt waits for the next of the edges that are on their way from the kernel, and for all of them.
+const (
+	restPause = 5 * time.Millisecond
+	restLimit = 100 * time.Millisecond
+)
+
+// rest counts the edges from before Halt. After a flood the kernel has more of them than the channel.
+func (d *device) rest() {
+	limit := time.NewTimer(restLimit)
+	defer limit.Stop()
+	for {
+		select {
+		case e, ok := <-d.in.Edges():
+			if !ok {
+				return
+			}
+			d.add(e)
+		case <-time.After(restPause):
+			return
+		case <-limit.C:
+			return
 		}
 	}
 }

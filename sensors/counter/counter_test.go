@@ -440,13 +440,32 @@ func TestUnplugged(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		halt(t, d)
-		if _, open := <-d.Events(); open {
-			t.Error("the channel is open after Halt")
+		if got := told(d); len(got) != 1 || !strings.Contains(got[0], "let the line go") {
+			t.Errorf("told is %q", got)
 		}
 		d, l = start(t, dir, nil)
 		pulse(l, 1, time.Second)
-		wantTotal(t, d, 6, 0)
+		wantTotal(t, d, 6, 1) // the pulses meanwhile, if there were any, are missing
 		halt(t, d)
+	})
+}
+
+// What came before the stop is counted, also what is still on its way from the kernel then.
+func TestStopInAFlood(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		d, l := start(t, dir, nil)
+		go func() {
+			for range 20 {
+				time.Sleep(3 * time.Millisecond)
+				pulse(l, 1, 0)
+			}
+		}()
+		synctest.Wait()
+		halt(t, d)
+		if diff := cmp.Diff(state{Pulses: 20, Clean: true}, onDisk(t, dir)); diff != "" {
+			t.Error(diff)
+		}
 	})
 }
 

@@ -51,5 +51,7 @@
 //
 //   - Reed contacts bounce for a millisecond or two: debounce must be longer, and shorter than half a pulse. At its default of 5 ms up to some 50 pulses a second are counted.
 //   - Only the named line is touched, and only its direction: bias "" leaves its pull as it was found.
-//   - When the chip is unplugged the readings fail and the line is opened anew when it is back; the total goes on.
+//   - When the chip is unplugged that is told as a failed reading, and the line is opened anew within a minute of its return, however long the interval is
+//     (kernels before 6.4 do not say that a chip is gone: there the next reading finds out). The total goes on; total_uncertain goes up, and an alarm says so,
+//     because pulses in between were not seen.
 package counter

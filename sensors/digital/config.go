@@ -42,7 +42,7 @@ type Config struct {
 	MaxEvents int `toml:"max_events_per_minute"`
 }
 
-var _ sensors.Config = (*Config)(nil)
+var _ sensors.Watching = (*Config)(nil)
 
 const maxDebounce = 10 * time.Second
 
@@ -64,6 +64,9 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("max_events_per_minute", fmt.Sprintf("want 1 to 6000, got %d", c.MaxEvents))
 	}
 }
+
+// Watches reports whether edges are alarms.
+func (c *Config) Watches() bool { return c.Edges != "none" }
 
 // Open takes the line.
 func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor, error) {

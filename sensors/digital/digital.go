@@ -9,7 +9,7 @@ import (
 	"iotagent/sensors"
 )
 
-// device is one input. A goroutine of its own takes the edges, until the line is let go or gone.
+// device is one input. A goroutine of its own takes the edges, until the line is let go or gone; then it closes events.
 type device struct {
 	in     sensors.Input
 	edges  bool // were asked for
@@ -58,13 +58,13 @@ func (d *device) Read(ctx context.Context) ([]sensors.Sample, error) {
 func (d *device) Halt() error {
 	err := d.in.Close()
 	<-d.done
-	close(d.events)
 	return err
 }
 
 // watch makes events of edges. It waits for nobody: what does not fit is counted.
 func (d *device) watch(limit *bucket) {
 	defer close(d.done)
+	defer close(d.events)
 	var last uint32
 	for e := range d.in.Edges() {
 		d.suppressed.Add(uint64(e.Seq - last - 1)) // lost by the kernel

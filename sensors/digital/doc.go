@@ -33,5 +33,6 @@
 //   - The bounces of a contact that no debounce hides, or a broken one, are hundreds of edges. max_events_per_minute is how many become
 //     alarms: as many at once, then one for each share of a minute. The level of the next reading is right in any case.
 //   - Edges that come faster than the kernel serves interrupts, some ten microseconds apart, are one edge, without a trace.
-//   - When the chip is unplugged the readings fail and the line is opened anew when it is back.
+//   - When the chip is unplugged that is told as a failed reading, and the line is opened anew within a minute of its return, however long the interval is.
+//     Kernels before 6.4 do not say that a chip is gone: there the next reading finds out.
 package digital
