@@ -6,7 +6,7 @@ import (
 	"iotagent/sensors"
 )
 
-// placed is a sensor that has a place of its own on a bus.
+// placed is a sensor that has a place of its own, on a bus or a GPIO line.
 type placed struct {
 	sensor string
 	typ    string
@@ -32,7 +32,7 @@ func checkPlace(b *block, c *sensors.Common, cfg sensors.Config, taken []placed)
 
 // placeKey returns the key that says where the sensor is; that it has no such key means that it is where the driver looks by itself.
 func placeKey(t *table) string {
-	for _, key := range []string{"address", "port", "bus"} {
+	for _, key := range []string{"address", "port", "bus", "pin"} {
 		if t.has(key) {
 			return key
 		}

@@ -36,6 +36,11 @@ func TestTwoSensorsInOnePlace(t *testing.T) {
 			sensorAt("a", "bme280", `bus = "1/0x70:0"`), sensorAt("b", "bme280", `bus = "1"`),
 			`sensor[b].bus: i2c1:0x76 and i2c1/0x70:0:0x76 would both answer: a multiplexer does not hide the chips before it, and the sensor "a", at line 3`,
 		},
+		"one line by two names": {
+			sensorAt("door", "digital", `pin = "GPIO17"`), sensorAt("meter", "counter", `pin = "P1_11"`),
+			`10:7: sensor[meter].pin: P1_11 has one holder, and the sensor "door", at line 3, is there already`,
+		},
+		"two lines": {sensorAt("door", "digital", `pin = "GPIO17"`), sensorAt("meter", "counter", `pin = "GPIO27"`), ""},
 		"no sensor has a key": {
 			sensorAt("a", "bme280", ""), sensorAt("b", "bme280", ""),
 			`9:8: sensor[b].type: i2c1:0x76 is one chip's`,

@@ -4,22 +4,26 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"iotagent/internal/gpioline"
 )
 
-// Placed is a Config of a sensor whose chip has a place of its own on a bus. Two such sensors in one place are a mistake.
+// Placed is a Config of a sensor that has a place of its own, on a bus or a GPIO line. Two such sensors in one place are a mistake.
 type Placed interface {
 	Config
 	// Place says where the chip is. It does no I/O.
 	Place() Place
 }
 
-// Place is where a chip is: I2C and Address, or SPI.
+// Place is where a sensor is: I2C and Address, or SPI, or Line.
 type Place struct {
 	// I2C is the bus as ParseI2C takes it, Address the chip's.
 	I2C     string
 	Address int
 	// SPI is the chip select as ParseSPI takes it.
 	SPI string
+	// Line is the name of a GPIO line.
+	Line string
 	// Shared says that several sensors of one type may use the chip, each a part of it. A driver whose reading takes several transactions needs Hold for it.
 	Shared bool
 }
@@ -27,6 +31,12 @@ type Place struct {
 // Clash returns why a sensor at this place and one at the other cannot both be right, for a person; "" when they can. The types are those of the
 // configuration. A place with a name that is none clashes with nothing.
 func (p Place) Clash(typ string, other Place, otherType string) string {
+	if p.Line != "" || other.Line != "" {
+		if !gpioline.SameName(p.Line, other.Line) {
+			return ""
+		}
+		return p.Line + " has one holder"
+	}
 	shared := p.Shared && other.Shared && typ == otherType
 	if p.SPI != "" || other.SPI != "" {
 		a, err := ParseSPI(p.SPI)

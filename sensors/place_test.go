@@ -48,6 +48,13 @@ func TestClash(t *testing.T) {
 		{sensors.Place{SPI: "0.1"}, sensors.Place{SPI: "0.0"}, "x", ""},
 		{sensors.Place{SPI: "0.1"}, at("1", 0), "x", ""},
 		{sensors.Place{SPI: "0.1", Shared: true}, sensors.Place{SPI: "0.1", Shared: true}, "x", ""},
+		{sensors.Place{Line: "GPIO17"}, sensors.Place{Line: "P1_11"}, "x", "has one holder"},
+		{sensors.Place{Line: "/dev/gpiochip1:3"}, sensors.Place{Line: "gpiochip1:3"}, "xy", "has one holder"},
+		{sensors.Place{Line: "door"}, sensors.Place{Line: "door"}, "x", "has one holder"},
+		{sensors.Place{Line: "GPIO17"}, sensors.Place{Line: "GPIO18"}, "x", ""},
+		{sensors.Place{Line: "P1_1"}, sensors.Place{Line: "P1_2"}, "x", ""},
+		{sensors.Place{Line: "GPIO17"}, at("1", 0x76), "x", ""},
+		{sensors.Place{Line: "GPIO17"}, sensors.Place{SPI: "0.1"}, "x", ""},
 		{sensors.Place{SPI: "0.1", Shared: true}, sensors.Place{SPI: "0.1", Shared: true}, "xy", "one chip's"},
 	} {
 		there := tt.a.Clash(tt.types[:1], tt.b, tt.types[len(tt.types)-1:])

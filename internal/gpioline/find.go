@@ -57,6 +57,17 @@ func CheckName(name string) error {
 	return err
 }
 
+// SameName reports whether two names are sure to mean one line, as far as that shows without looking at the machine: "GPIO17" and "P1_11".
+func SameName(a, b string) bool { return plain(a) == plain(b) }
+
+// plain returns one of the names that mean one line.
+func plain(name string) string {
+	if line, ok, err := headerLine(name); ok && err == nil {
+		return fmt.Sprintf("GPIO%d", line)
+	}
+	return strings.TrimPrefix(name, "/dev/")
+}
+
 // split cuts CHIP:LINE. A label may hold a colon, a number cannot.
 func split(name string) (chip, line string, ok bool) {
 	i := strings.LastIndexByte(name, ':')

@@ -62,7 +62,10 @@ type Config struct {
 	SaveInterval quantity.Duration `toml:"save_interval"`
 }
 
-var _ sensors.Watching = (*Config)(nil)
+var (
+	_ sensors.Watching = (*Config)(nil)
+	_ sensors.Placed   = (*Config)(nil)
+)
 
 const maxDebounce = 10 * time.Second
 
@@ -109,6 +112,9 @@ func (c *Config) validateNames(scaled bool, bad func(key, msg string)) {
 		bad("rate_name", fmt.Sprintf("is %q, as total_name is", c.RateName))
 	}
 }
+
+// Place says which line it is.
+func (c *Config) Place() sensors.Place { return sensors.Place{Line: c.Pin} }
 
 // Watches is true: pulses are counted while the line is held.
 func (c *Config) Watches() bool { return true }

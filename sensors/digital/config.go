@@ -42,7 +42,10 @@ type Config struct {
 	MaxEvents int `toml:"max_events_per_minute"`
 }
 
-var _ sensors.Watching = (*Config)(nil)
+var (
+	_ sensors.Watching = (*Config)(nil)
+	_ sensors.Placed   = (*Config)(nil)
+)
 
 const maxDebounce = 10 * time.Second
 
@@ -64,6 +67,9 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("max_events_per_minute", fmt.Sprintf("want 1 to 6000, got %d", c.MaxEvents))
 	}
 }
+
+// Place says which line it is.
+func (c *Config) Place() sensors.Place { return sensors.Place{Line: c.Pin} }
 
 // Watches reports whether edges are alarms.
 func (c *Config) Watches() bool { return c.Edges != "none" }
