@@ -72,6 +72,9 @@ func (c *Config) Open(ctx context.Context, hw sensors.Hardware) (sensors.Sensor,
 	d := &device{place: p, attr: sensors.ReadAttr}
 	all, err := channels(p.dir)
 	if err == nil {
+		err = p.trusted(all)
+	}
+	if err == nil {
 		d.channels, err = c.choose(all)
 	}
 	if err != nil {

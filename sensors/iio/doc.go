@@ -47,6 +47,7 @@
 //   - The number of iio:deviceN changes from boot to boot. Devices are found by name and place, and looked at again before each reading.
 //   - While a program streams a device through its buffer, a read is answered with EBUSY.
 //   - EAGAIN means that the first conversion is under way. It is waited for.
+//   - The kernel's driver for the MAX31865 leaves an offset of −256 °C out. It is refused; there is a type max31865.
 //   - A driver may describe a chip that is not there: few of them check its identity.
 //
 // # DHT11, DHT22, AM2302

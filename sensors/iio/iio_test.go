@@ -196,6 +196,22 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// A driver that leaves an offset out is refused, one that does not is read.
+func TestDriverThatIsKnownToBeWrong(t *testing.T) {
+	files := map[string]string{ads + "name": "max31865\n", ads + "in_temp_raw": "9000\n", ads + "in_temp_scale": "31.250000\n"}
+	if _, err := (&Config{}).Open(t.Context(), tree(t, files)); err == nil || !strings.Contains(err.Error(), `type = "max31865"`) {
+		t.Errorf("got %v, want an error that says what to use", err)
+	}
+	files[ads+"in_temp_offset"] = "-8192\n"
+	s, err := (&Config{}).Open(t.Context(), tree(t, files))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Read(t.Context()); err != nil || got[0].Value != 25.25 {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
 // Two chosen channels never share a name.
 func TestNamesThatCannotBeTold(t *testing.T) {
 	files := map[string]string{
