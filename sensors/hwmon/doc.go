@@ -44,5 +44,6 @@
 //   - EBADMSG is a wrong PEC and becomes a checksum error. Most drivers say EIO for that and for everything else.
 //   - The kernel scales by the chip's own constants. A divider in front of inN, or a shunt that was not made known to the kernel, is not in
 //     the value.
+//   - Of a DS18B20 (chip w1_slave_temp) 0, 85 and 127.937 °C are refused: they are its faults, which only the type ds18b20 can tell from true values.
 //   - Old drivers keep the files one level down, in hwmonN/device.
 package hwmon

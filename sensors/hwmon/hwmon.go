@@ -24,6 +24,9 @@ var (
 	errFault = errors.New("the kernel reports a fault: the input is open or shorted, or not wired")
 )
 
+// errOneWire: a DS18B20 gives these values when its line is shorted, when it was reset or has too little power, with right checksums.
+var errOneWire = errors.New("may be a fault, and only the scratchpad tells: use type = \"ds18b20\"")
+
 // device is one chip in the kernel's tree.
 type device struct {
 	monitor
@@ -108,6 +111,9 @@ func (d *device) value(ctx context.Context, c *channel) (float64, error) {
 	text, err := d.text(ctx, c.input)
 	if err != nil {
 		return 0, err
+	}
+	if d.chip == "w1_slave_temp" && (text == "0" || text == "85000" || text == "127937") {
+		return 0, fmt.Errorf("%s m°C: %w", text, errOneWire)
 	}
 	return c.decode(text)
 }

@@ -184,6 +184,21 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// Three values of a DS18B20 may be faults; of other chips they are values.
+func TestOneWireFaults(t *testing.T) {
+	for text, fault := range map[string]bool{"0\n": true, "85000\n": true, "127937\n": true, "85062\n": false, "-62\n": false} {
+		for chip, one := range map[string]bool{"w1_slave_temp\n": true, "lm75\n": false} {
+			s, err := (&Config{}).Open(t.Context(), tree(t, map[string]string{"hwmon0/name": chip, "hwmon0/temp1_input": text}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := s.Read(t.Context()); errors.Is(err, errOneWire) != (fault && one) || (err == nil) != (len(got) == 1) {
+				t.Errorf("%q of %q: %v, %v", text, chip, got, err)
+			}
+		}
+	}
+}
+
 // A name never depends on what else was chosen, nor do two chosen channels share one.
 func TestNamesThatCannotBeTold(t *testing.T) {
 	files := map[string]string{"hwmon0/name": "x"}
