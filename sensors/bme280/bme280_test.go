@@ -189,6 +189,8 @@ func TestContract(t *testing.T) {
 			{Name: "calibration all 0xff", Hardware: answering(all, 5, unhex(t, "ffffffffffffff")...), Want: errImplausible},
 			{Name: "pressure skipped", Hardware: answering(all, last, with(0, 0x80, 0, 0)...), Want: errNotConverted},
 			{Name: "temperature skipped", Hardware: answering(all, last, with(3, 0x80, 0, 0)...), Want: errNotConverted},
+			{Name: "humidity at its lower end", Hardware: answering(all, last, with(6, 0, 0)...), Want: errBroken},
+			{Name: "humidity at its upper end", Hardware: answering(all, last, with(6, 0xff, 0xff)...), Want: errBroken},
 			{Name: "humidity skipped", Hardware: answering(all, last, with(6, 0x80, 0)...), Want: errNotConverted},
 			{Name: "too hot", Hardware: answering(all, last, with(3, 0xff, 0, 0)...)},
 			{Name: "pressure out of range", Hardware: answering(all, last, with(0, 0x01, 0, 0)...)},

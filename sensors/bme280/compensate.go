@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // calibration holds the words that each chip is given in the factory (table 16).
@@ -66,6 +67,9 @@ const (
 	skipped16 = 0x8000
 )
 
+// errBroken says that the data is that of a broken sensor; the formulas would make 0 or 100 % of it.
+var errBroken = errors.New("the sensor is broken")
+
 var errNotConverted = errors.New("no conversion took place (did the chip lose its power?)")
 
 // parseRaw decodes the burst from register 0xF7: 8 bytes, or 6 without humidity.
@@ -81,8 +85,11 @@ func parseRaw(b []byte) (raw, error) {
 		return raw{}, errNotConverted
 	}
 	if len(b) >= 8 {
-		if r.h = int64(b[6])<<8 | int64(b[7]); r.h == skipped16 {
+		switch r.h = int64(b[6])<<8 | int64(b[7]); r.h {
+		case skipped16:
 			return raw{}, errNotConverted
+		case 0, math.MaxUint16:
+			return raw{}, fmt.Errorf("humidity reads 0x%04x, an end of its scale: %w", r.h, errBroken)
 		}
 	}
 	return r, nil

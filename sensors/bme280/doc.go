@@ -32,6 +32,7 @@
 //   - Many boards sold as BME280 carry a BMP280. It is accepted and named as what it is; humidity is then missing, temperature and
 //     pressure are right.
 //   - A channel that was not converted reads 0x80000 (humidity 0x8000), which looks plausible when scaled. It is refused.
+//   - A broken humidity element reads 0x0000 or 0xFFFF, of which the formula makes 0 or 100 %. That is refused.
 //   - After a loss of power the chip forgets its settings and answers with old or no data. The settings are read back before each
 //     measurement, and the chip, which may be another one by now, is set up anew when they differ.
 //   - Calibration words H4 and H5 are 12-bit signed.
