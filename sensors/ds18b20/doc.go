@@ -23,7 +23,8 @@
 // # Timing
 //
 // A reading starts a conversion and blocks for it: 750 ms at 12 bits, 94 ms at 9. The kernel lets one sensor of a bus
-// convert at a time, so ten sensors take 8 s: give them an interval to match.
+// convert at a time, so that sensors which are read at the same time wait for each other: ten take 8 s. Give them timeout = "10s" then, and an interval
+// to match, or an offset each.
 //
 // # Quirks
 //
