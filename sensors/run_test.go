@@ -356,6 +356,28 @@ func TestDeafWatcherIsOpenedAnew(t *testing.T) {
 	})
 }
 
+// Who sees that a reading took too long is told how long it may take; who sees another error is not.
+func TestTimeoutIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{read: func(ctx context.Context) (float64, error) {
+			if err := sensors.Wait(ctx, 3*time.Second); err != nil {
+				return 0, fmt.Errorf("wait for the conversion: %w", err)
+			}
+			return 7, nil
+		}}
+		const wait = "error: wait for the conversion: timed out: context deadline exceeded"
+		got, _ := tell(t, f, time.Second, common(10*time.Second, 2*time.Second))
+		if diff := cmp.Diff([]string(nil), got); diff != "" { // the stop broke it off
+			t.Error(diff)
+		}
+		got, _ = tell(t, f, 5*time.Second, common(10*time.Second, 2*time.Second))
+		want := []string{"2s of 0s " + wait + " (a reading may take 2s here: the timeout of this sensor)"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 // What is to watch is opened as soon as it is there, also when it was not at the start.
 func TestWatcherThatComesLateIsHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

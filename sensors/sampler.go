@@ -202,6 +202,9 @@ func (s *Sampler) measure(ctx context.Context) ([]Sample, error) {
 		return nil, a.hanging()
 	}
 	s.settle(out)
+	if out.err != nil && ctx.Err() == nil && limit.Err() != nil {
+		return nil, fmt.Errorf("%w (a reading may take %s here: the timeout of this sensor)", out.err, s.timeout)
+	}
 	return out.samples, out.err
 }
 
