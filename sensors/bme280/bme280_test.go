@@ -273,6 +273,20 @@ func TestBrownOutIsSetUpAnew(t *testing.T) {
 	}
 }
 
+// Another program that changed one of the settings, such as the filter, changed what the values mean.
+func TestChangedSettingsAreMadeAnew(t *testing.T) {
+	for _, regs := range [][]byte{{0x02, 0x04, 0x24, 0x00}, {0x01, 0x04, 0x44, 0x00}, {0x01, 0x04, 0x28, 0x00}, {0x01, 0x04, 0x24, 0x10}, {0x01, 0x04, 0x24, 0xa0}} {
+		synctest.Test(t, func(t *testing.T) {
+			setUp, read := conversation(t, rows()[0], idBME280)
+			changed := i2ctest.IO{Addr: 0x76, W: []byte{0xf2}, R: regs}
+			s := open(t, joined(setUp, []i2ctest.IO{changed}, setUp, read[1:]))
+			if got, err := s.Read(t.Context()); err != nil || got[0].Value != 25.08 {
+				t.Errorf("% x: %v, %v", regs, got, err)
+			}
+		})
+	}
+}
+
 func TestTiming(t *testing.T) {
 	for _, tt := range []struct {
 		oversampling int
