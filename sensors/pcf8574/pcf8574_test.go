@@ -210,6 +210,19 @@ func TestLatch(t *testing.T) {
 	}
 }
 
+// Sensors may share a chip unless one writes a latch: another that reads meanwhile would see it change.
+func TestPlace(t *testing.T) {
+	c := Config{Bus: "1", Address: 0x21, Pins: 8}
+	if want := (sensors.Place{I2C: "1", Address: 0x21, Shared: true}); c.Place() != want {
+		t.Errorf("got %+v, want %+v", c.Place(), want)
+	}
+	latch := 0xff
+	c.Latch = &latch
+	if want := (sensors.Place{I2C: "1", Address: 0x21}); c.Place() != want {
+		t.Errorf("got %+v, want %+v", c.Place(), want)
+	}
+}
+
 func TestValidate(t *testing.T) {
 	latch := func(n int) *int { return &n }
 	in := func(name string, pin int) func(*Config) {
