@@ -184,6 +184,21 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// A channel that the configuration names is not left out without a word, also where another has a value.
+func TestChosenChannelIsFaulty(t *testing.T) {
+	hw := sht(map[string]string{"hwmon2/temp1_fault": "1"})(t)
+	for _, chosen := range [][]string{nil, {"humidity1", "temp1"}} {
+		s, err := (&Config{Chip: "sht3x", Channels: chosen}).Open(t.Context(), hw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Read(t.Context())
+		if want := chosen != nil; errors.Is(err, errFault) != want || (len(got) == 1) == want {
+			t.Errorf("chosen %q: %v, %v", chosen, got, err)
+		}
+	}
+}
+
 // Three values of a DS18B20 may be faults; of other chips they are values.
 func TestOneWireFaults(t *testing.T) {
 	for text, fault := range map[string]bool{"0\n": true, "85000\n": true, "127937\n": true, "85062\n": false, "-62\n": false} {
