@@ -115,6 +115,30 @@ func TestPowerCycledController(t *testing.T) {
 	})
 }
 
+// A unit that leaves out an answer now and then is no dead connection.
+func TestSilenceNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conns := 0
+		s := server(func(conn, n int, f []byte) []byte {
+			conns = conn + 1
+			if n%3 == 1 {
+				return []byte{}
+			}
+			return fromMemory(conn, n, f)
+		})
+		d := open(t, tcpConfig(s, 1, holding("a_volts", 5)), machine(t))
+		for i := range 10 {
+			if got, err := valuesOf(t.Context(), d); err != nil || !slices.Equal(got, []float64{5}) {
+				t.Errorf("reading %d: %v, %v", i, got, err)
+			}
+		}
+		if conns != 1 {
+			t.Errorf("%d connections", conns)
+		}
+		_ = d.Halt()
+	})
+}
+
 // Over a real socket: many sensors of many units share one connection, and a unit that hangs up in the middle of an answer harms nobody.
 func TestLoopback(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
