@@ -450,6 +450,50 @@ func TestUnplugged(t *testing.T) {
 	})
 }
 
+// That pulses may be missing is written down at once: the next crash is another doubt, not the same again.
+func TestDoubtIsSavedAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		first, _ := start(t, dir, nil)
+		if err := first.store.save(state{Pulses: 7}); err != nil { // a run that was broken off
+			t.Fatal(err)
+		}
+		d, _ := start(t, dir, nil)
+		synctest.Wait()
+		if diff := cmp.Diff(state{Pulses: 7, Clean: true, Uncertain: 1}, onDisk(t, dir)); diff != "" {
+			t.Error(diff)
+		}
+		halt(t, d)
+		halt(t, first)
+	})
+}
+
+// A total that could not be written is written later, though no pulse comes any more.
+func TestSaveIsTriedAgain(t *testing.T) {
+	dir := t.TempDir()
+	folder := filepath.Join(dir, "counters")
+	synctest.Test(t, func(t *testing.T) {
+		d, l := start(t, dir, nil)
+		pulse(l, 1, time.Second)
+		if err := errors.Join(os.Rename(folder, folder+".away"), os.WriteFile(folder, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(6 * time.Minute)
+		if got := told(d); len(got) != 1 || !strings.Contains(got[0], "cannot be saved") {
+			t.Errorf("told is %q", got)
+		}
+		if err := errors.Join(os.Remove(folder), os.Rename(folder+".away", folder)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if diff := cmp.Diff(state{Pulses: 1, Clean: true, Uncertain: 1}, onDisk(t, dir)); diff != "" {
+			t.Error(diff)
+		}
+		halt(t, d)
+	})
+}
+
 // What came before the stop is counted, also what is still on its way from the kernel then.
 func TestStopInAFlood(t *testing.T) {
 	dir := t.TempDir()
