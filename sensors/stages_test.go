@@ -274,6 +274,13 @@ func TestAggregate(t *testing.T) {
 		t.Errorf("%s (-want +got):\n%s", kind, diff)
 	}
 
+	for _, q := range []Quality{Stale, OutOfRange, Stale} { // what cannot be says more than what does not change
+		a.add(&Reading{At: mono(75), Quality: q, Reason: string(q), Samples: one(5)}, conditionOf(nil), 8)
+	}
+	if got, _ = a.close(); got.Quality != OutOfRange || got.Reason != "out_of_range" {
+		t.Errorf("of stale and out of range: %s, %s", got.Quality, got.Reason)
+	}
+
 	a.add(&Reading{Sensor: "boiler", At: mono(80), Quality: Good, Samples: one(5)}, conditionOf(nil), 9)
 	if got, _ = a.close(); len(got.Samples) != 1 || got.Window.Count != 1 || got.Window.Span != 0 {
 		t.Errorf("the window before is still there: %+v", got)
