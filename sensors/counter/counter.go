@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"iotagent/sensors"
@@ -17,6 +18,7 @@ type device struct {
 	events chan sensors.Event
 	stop   chan struct{} // closed by Halt
 	done   chan struct{}
+	gone   atomic.Bool // a reading found that the chip is
 
 	// store, last and failing belong to the goroutine, then to Halt.
 	store   *store
@@ -68,6 +70,9 @@ func (d *device) Read(ctx context.Context) ([]sensors.Sample, error) {
 		return nil, fmt.Errorf("%s: %w", d, err)
 	}
 	if _, err := d.in.Read(); err != nil {
+		if errors.Is(err, sensors.ErrAbsent) {
+			d.gone.Store(true)
+		}
 		return nil, fmt.Errorf("counter@%w", err)
 	}
 	select {
@@ -132,7 +137,7 @@ func (d *device) serve() {
 		select {
 		case e, ok := <-d.in.Edges():
 			if !ok {
-				d.doubt("the kernel has let the line go (unplugged?): pulses until it is back are missing from the total")
+				d.lost()
 				d.save(true)
 				return
 			}
@@ -142,7 +147,9 @@ func (d *device) serve() {
 				timer.Reset(d.cfg.SaveInterval.Duration)
 			}
 		case <-d.stop:
-			d.rest()
+			if open := d.rest(); !open || d.gone.Load() {
+				d.lost()
+			}
 			d.save(true)
 			return
 		case <-timer.C:
@@ -160,23 +167,28 @@ const (
 	restLimit = 100 * time.Millisecond
 )
 
-// rest counts the edges from before Halt. After a flood the kernel has more of them than the channel.
-func (d *device) rest() {
+// rest counts the edges from before Halt. After a flood the kernel has more of them than the channel. It reports whether the line is still held.
+func (d *device) rest() (open bool) {
 	limit := time.NewTimer(restLimit)
 	defer limit.Stop()
 	for {
 		select {
 		case e, ok := <-d.in.Edges():
 			if !ok {
-				return
+				return false
 			}
 			d.add(e)
 		case <-time.After(restPause):
-			return
+			return true
 		case <-limit.C:
-			return
+			return true
 		}
 	}
+}
+
+// lost says that the line was let go by the kernel, and not by Halt.
+func (d *device) lost() {
+	d.doubt("the kernel has let the line go (unplugged?): pulses until it is back are missing from the total")
 }
 
 // add counts an edge, and those before it that the kernel had no room for.

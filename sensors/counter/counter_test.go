@@ -454,8 +454,11 @@ func TestUnplugged(t *testing.T) {
 func TestDoubtIsSavedAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		first, _ := start(t, dir, nil)
-		if err := first.store.save(state{Pulses: 7}); err != nil { // a run that was broken off
+		before, _, err := openStore(dir, pin)
+		if err == nil {
+			err = before.save(state{Pulses: 7}) // of a run that was broken off
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		d, _ := start(t, dir, nil)
@@ -464,7 +467,6 @@ func TestDoubtIsSavedAtOnce(t *testing.T) {
 			t.Error(diff)
 		}
 		halt(t, d)
-		halt(t, first)
 	})
 }
 
@@ -491,6 +493,22 @@ func TestSaveIsTriedAgain(t *testing.T) {
 			t.Error(diff)
 		}
 		halt(t, d)
+	})
+}
+
+// Kernels that do not say that a chip is gone tell it to the next reading, after which the counter is halted.
+func TestUnpluggedFoundByAReading(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		d, l := start(t, dir, nil)
+		l.Fail(sensors.ErrAbsent)
+		if _, err := d.Read(t.Context()); !errors.Is(err, sensors.ErrAbsent) {
+			t.Errorf("got %v", err)
+		}
+		halt(t, d)
+		if got := told(d); len(got) != 1 || onDisk(t, dir) != (state{Clean: true, Uncertain: 1}) {
+			t.Errorf("told is %q, saved %+v", got, onDisk(t, dir))
+		}
 	})
 }
 

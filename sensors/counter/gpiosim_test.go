@@ -112,7 +112,7 @@ func TestKernelReplugged(t *testing.T) {
 	}
 	c.Pulse(1, 2)
 	counted(d, 7)
-	if got := read(t, d); got[totalName] != 7 || got[uncertainName] != 0 {
+	if got := read(t, d); got[totalName] != 7 || got[uncertainName] != 1 {
 		t.Errorf("plugged in again: %v", got)
 	}
 	halt(t, d)
