@@ -196,7 +196,7 @@ func said(of reflect.Type, field, text string) string {
 		if tag == "" {
 			continue
 		}
-		at := "^((?:`?\\w+`? and )?)" // a plain word is the field's name at the start only
+		at := "(^(?:`?\\w+`? and )?|[a-z,;] )" // a plain word is the field's name at the start, or where a capital has no other reason
 		if strings.ToLower(f.Name) != tag {
 			at = `()\b`
 		}
