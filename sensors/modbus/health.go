@@ -18,8 +18,9 @@ type health struct {
 
 // resting returns nil when it may be asked, otherwise what went wrong the last time.
 func (h *health) resting() error {
+	const tenth = 100 * time.Millisecond
 	if left := time.Until(h.until); left > 0 {
-		return fmt.Errorf("%w (asked again in %s)", h.err, left.Round(100*time.Millisecond))
+		return fmt.Errorf("%w (asked again in %s)", h.err, max(tenth, left.Round(tenth)))
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func (l *line) ask(ctx context.Context, r request) ([]byte, error) {
 	select {
 	case l.requests <- &r:
 	case <-ctx.Done():
-		return nil, l.late(ctx)
+		return nil, l.late(ctx, &r)
 	case <-l.done:
 		return nil, sensors.ErrClosed
 	}
@@ -99,15 +99,19 @@ func (l *line) ask(ctx context.Context, r request) ([]byte, error) {
 	case a := <-r.answer:
 		return a.data, a.err
 	case <-ctx.Done():
-		return nil, l.late(ctx)
+		return nil, l.late(ctx, &r)
 	case <-l.done:
 		return nil, sensors.ErrClosed
 	}
 }
 
 // late says why there was no answer while ctx lived, naming the request that holds the line.
-func (l *line) late(ctx context.Context) error {
-	if r := l.now.Load(); r != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+func (l *line) late(ctx context.Context, own *request) error {
+	switch r := l.now.Load(); {
+	case r == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case r == own:
+		return fmt.Errorf("no answer within %s, the time that the reading had: %w", time.Since(r.since).Round(time.Millisecond), sensors.ErrTimeout)
+	default:
 		return fmt.Errorf("the line has been busy with unit %d for %s: %w", r.unit, time.Since(r.since).Round(time.Millisecond), sensors.ErrTimeout)
 	}
 	return sensors.Expired(ctx)

@@ -134,6 +134,27 @@ func TestExceptionIsAnAnswer(t *testing.T) {
 	})
 }
 
+// A reading whose own unit is silent is not told that others keep the line; neither is anyone told to wait for no time.
+func TestOwnTimeIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, serialConfig(mixed(), 9, holding("a_volts", 5)), machine(t))
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := s.Read(ctx); !errors.Is(err, sensors.ErrTimeout) || !strings.Contains(err.Error(), "no answer within 100ms, the time that the reading had") {
+			t.Errorf("got %v", err)
+		}
+		_ = s.Halt()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		h := &health{}
+		h.fail(sensors.ErrTimeout, time.Second)
+		time.Sleep(time.Second - time.Millisecond)
+		if err := h.resting(); err == nil || !strings.Contains(err.Error(), "asked again in 100ms") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 // A caller whose time is up leaves, and is told who holds the line.
 func TestCallerWhoseTimeIsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"regexp"
@@ -171,7 +172,7 @@ func (r *Register) value(b []byte) (float64, error) {
 	case math.IsNaN(raw) || math.IsInf(raw, 0):
 		return 0, fmt.Errorf("%s: the unit answers % x, which is %g: %w", r.Name, b, raw, errNoValue)
 	case small:
-		return 0, fmt.Errorf("%s: % x would be %g, as with a wrong order of bytes (order = ): %w", r.Name, b, raw, errNoValue)
+		return 0, fmt.Errorf("%s: % x would be %g, as with a wrong order of bytes (order = %q): %w", r.Name, b, raw, cmp.Or(r.Order, "ABCD"), errNoValue)
 	}
 	v := r.scaled(raw)
 	if math.IsInf(v, 0) {

@@ -6,8 +6,23 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 )
+
+// A number that is too small to be true names the order that it was read in.
+func TestSmallNumber(t *testing.T) {
+	for order, want := range map[string]string{"": `order = "ABCD"`, "DCBA": `order = "DCBA"`} {
+		r := Register{Name: "a_volts", Table: "input", Type: "float32", Order: order}
+		b := []byte{0, 0, 0x43, 0x65}
+		if order == "DCBA" {
+			slices.Reverse(b)
+		}
+		if _, err := r.value(b); !errors.Is(err, errNoValue) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", order, err)
+		}
+	}
+}
 
 // One number in each order, as the manuals have it.
 func TestOrders(t *testing.T) {
