@@ -3,7 +3,6 @@ package sensors
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"iotagent/internal/backoff"
@@ -23,8 +22,15 @@ func Expired(ctx context.Context) error {
 	case ctx.Err() == nil:
 		return nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("%w: %w", ErrTimeout, ctx.Err())
+		return errExpired{}
 	default:
 		return context.Cause(ctx)
 	}
 }
+
+// errExpired is ErrTimeout because of a context, in words that say nothing of contexts.
+type errExpired struct{}
+
+func (errExpired) Error() string { return ErrTimeout.Error() }
+
+func (errExpired) Unwrap() []error { return []error{ErrTimeout, context.DeadlineExceeded} }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"iotagent/internal/program"
 	"iotagent/sensors"
@@ -58,10 +59,12 @@ func failure(ctx context.Context, e *program.Exit) error {
 	switch {
 	case !e.Started && errors.Is(e.Err, fs.ErrNotExist):
 		return fmt.Errorf("not started: %w: %w", sensors.ErrAbsent, e.Err)
+	case !e.Started && errors.Is(e.Err, syscall.ENOEXEC):
+		return fmt.Errorf("not started: this is no program for this machine; does a script begin with #!/bin/sh: %w", syscall.ENOEXEC)
 	case !e.Started:
 		return fmt.Errorf("not started: %w", e.Err)
 	case e.TimedOut:
-		return fmt.Errorf("was ended before it was done: %w", sensors.Expired(ctx))
+		return fmt.Errorf("was ended before it was done; a longer timeout lets it go on: %w", sensors.Expired(ctx))
 	case e.Err == nil:
 		return nil
 	case signal != 0:

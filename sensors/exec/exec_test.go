@@ -273,3 +273,19 @@ func TestProgramVanished(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// A script without its first line is told what it lacks.
+func TestNoProgram(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "meter")
+	if err := os.WriteFile(path, []byte("echo 42\n"), 0o700); err != nil { //nolint:gosec // a program is executable
+		t.Fatal(err)
+	}
+	cfg := &Config{Path: path, Sample: "level_percent"}
+	s, err := cfg.Open(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Read(t.Context()); err == nil || !strings.Contains(err.Error(), "#!/bin/sh") {
+		t.Errorf("got %v", err)
+	}
+}
