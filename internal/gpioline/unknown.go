@@ -18,7 +18,7 @@ func find(chips []Chip, name string) (Line, error) {
 	case len(found) > 1:
 		return Line{}, fmt.Errorf("pin %q is not one line: say which of %s", name, candidates(found))
 	case len(chips) == 0:
-		return Line{}, fmt.Errorf("pin %q: this machine shows no GPIO chip under /dev: %w", name, ErrUnknown)
+		return Line{}, fmt.Errorf("pin %q: this machine shows no GPIO chip (/dev/gpiochip*): on a board its overlay or module is missing, in a container the device has to be passed in: %w", name, ErrUnknown)
 	case both && !chipSeen:
 		return Line{}, fmt.Errorf("pin %q: no chip %q; there are %s: %w", name, chipName, chipNames(chips), ErrUnknown)
 	}
