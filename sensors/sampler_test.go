@@ -295,6 +295,28 @@ func TestLogOnlySaysWhatChanges(t *testing.T) {
 	})
 }
 
+// A sensor that fails soon after the start is in the log at once.
+func TestFirstFailureIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		n := 0
+		f := &fake{}
+		f.read = func(context.Context) (float64, error) {
+			if n++; n > 2 {
+				return 0, errBroken
+			}
+			return 1, nil
+		}
+		o := &sensors.SamplerOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		if _, err := sample(t, f, 10*time.Second, common(time.Second, 0), o); err != nil {
+			t.Fatal(err)
+		}
+		if lines := strings.Count(log.String(), "\n"); lines != 2 || !strings.Contains(log.String(), `msg="sensor does not read" `) {
+			t.Errorf("want that it reads and that it does not:\n%s", log.String())
+		}
+	})
+}
+
 func TestOnceAndStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fail := false

@@ -123,7 +123,9 @@ func (n *notes) observe(err error, device string, failed uint64) {
 		return
 	}
 	first := n.logged == ""
-	n.logged, n.at = now, time.Now()
+	if n.logged = now; !first || err != nil {
+		n.at = time.Now() // that it reads at first holds back no line about what happens then
+	}
 	log := n.log.With("condition", string(now), "device", device, "failed_readings", failed)
 	switch {
 	case err != nil:
