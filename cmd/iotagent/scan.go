@@ -22,6 +22,11 @@ type scanCommand struct {
 
 // Run looks what the machine has that can be measured with. It needs no configuration, and finding nothing is no failure.
 func (c *scanCommand) Run(ctx context.Context, std cli.IO) error {
+	for _, bus := range c.Bus {
+		if _, err := sensors.ParseI2C(bus); err != nil {
+			return cli.Fail(cli.Usage, err, "iotagent scan without --bus lists the buses")
+		}
+	}
 	hw := sensors.NewHardware("/", nil)
 	defer func() { _ = hw.Close() }() // a bus that hangs has been reported
 	r := scan.Run(ctx, hw, scan.Options{Drivers: all.Drivers(), Buses: c.Bus, NoProbe: c.NoProbe, User: userName()})

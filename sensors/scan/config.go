@@ -29,7 +29,7 @@ func i2cBlock(d sensors.Driver, bus string, addr uint16, chip string, sure bool)
 	if f := field(v, "address"); f.IsValid() && f.CanInt() {
 		f.SetInt(int64(addr))
 	}
-	b.note = fmt.Sprintf("a %s at 0x%02x of bus %s", chip, addr, bus)
+	b.note = fmt.Sprintf("%s at 0x%02x of bus %s", chip, addr, bus)
 	if !sure {
 		b.note = fmt.Sprintf("possibly, at 0x%02x of bus %s: %s", addr, bus, d.Doc)
 	}

@@ -42,7 +42,7 @@ func (m *machine) oneWire(context.Context) part {
 				readable[f.Device] = d.Type
 				p.blocks = append(p.blocks, block{
 					driver: d, cfg: f.Config, name: strings.ToLower(f.Chip) + "-" + f.Device[len("28-"):], sure: true,
-					note: fmt.Sprintf("a %s on 1-Wire", f.Chip),
+					note: fmt.Sprintf("%s on 1-Wire", f.Chip),
 				})
 			}
 		}
@@ -82,10 +82,14 @@ func (m *machine) measured(context.Context) part {
 				continue
 			}
 			all = append(all, Measured{Type: d.Type, Chip: f.Chip, Device: f.Device, Channels: f.Channels})
+			note := "measured by a kernel driver: " + strings.Join(f.Channels, ", ")
+			if !isOnABus(f.Device) {
+				note = "a part of the board, " + note
+			}
 			// Boards measure much of themselves, which nobody wants to send; a chip on a bus was put there to be read.
 			p.blocks = append(p.blocks, block{
 				driver: d, cfg: f.Config, name: f.Chip + "-" + f.Device, sure: isOnABus(f.Device),
-				note: "measured by a kernel driver: " + strings.Join(f.Channels, ", "),
+				note: note,
 			})
 		}
 	}

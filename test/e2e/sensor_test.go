@@ -59,5 +59,6 @@ func TestScan(t *testing.T) {
 	b := gateway(t, newHub(t, hubsim.Options{}), settings{})
 	b.do(0, "", "scan", "--no-probe").mentions("sensor")
 	b.do(0, "", "scan", "--no-probe", "--json").mentions(`"i2c": [`, `"config": "`)
+	b.do(80, "", "scan", "--bus", "one").mentions("one")
 	b.do(80, "", "scan", "boiler")
 }
