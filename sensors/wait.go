@@ -22,15 +22,15 @@ func Expired(ctx context.Context) error {
 	case ctx.Err() == nil:
 		return nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return errExpired{}
+		return expiredError{}
 	default:
 		return context.Cause(ctx)
 	}
 }
 
-// errExpired is ErrTimeout because of a context, in words that say nothing of contexts.
-type errExpired struct{}
+// expiredError is ErrTimeout because of a context, in words that say nothing of contexts.
+type expiredError struct{}
 
-func (errExpired) Error() string { return ErrTimeout.Error() }
+func (expiredError) Error() string { return ErrTimeout.Error() }
 
-func (errExpired) Unwrap() []error { return []error{ErrTimeout, context.DeadlineExceeded} }
+func (expiredError) Unwrap() []error { return []error{ErrTimeout, context.DeadlineExceeded} }

@@ -277,7 +277,7 @@ func TestProgramVanished(t *testing.T) {
 // A script without its first line is told what it lacks.
 func TestNoProgram(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "meter")
-	if err := os.WriteFile(path, []byte("echo 42\n"), 0o700); err != nil { //nolint:gosec // a program is executable
+	if err := os.WriteFile(path, []byte("echo 42\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	cfg := &Config{Path: path, Sample: "level_percent"}
