@@ -53,6 +53,19 @@ func index() []byte {
 	return b.Bytes()
 }
 
+// README.md leads to each page.
+func TestReadmeNamesEveryDriver(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range Drivers() {
+		if link := fmt.Sprintf("[`%s`](docs/sensors/%s.md)", d.Type, d.Type); !strings.Contains(string(text), link) {
+			t.Errorf("README.md lacks %s", link)
+		}
+	}
+}
+
 // addresses lists them, three and more in a row as a range.
 func addresses(d *sensors.Driver) string {
 	list := slices.Sorted(slices.Values(d.Addresses))
