@@ -70,6 +70,13 @@ type Config interface {
 	Open(ctx context.Context, env Env) (Handler, error)
 }
 
+// Placed is a Config of a handler that holds a GPIO line, which nobody else can have then.
+type Placed interface {
+	Config
+	// Line names it; "" for none.
+	Line() string
+}
+
 // Env is what handlers get from the program around them.
 type Env struct {
 	// Name of the command, from its table.

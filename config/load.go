@@ -18,6 +18,7 @@ type loader struct {
 	// root holds the tables of all files, merged, but for the blocks.
 	root              *table
 	sensors, commands []*value
+	taken             []placed
 	// damaged is set when a file could not be read whole; then nothing is called missing.
 	damaged bool
 	guessed map[string]bool

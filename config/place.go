@@ -6,28 +6,24 @@ import (
 	"iotagent/sensors"
 )
 
-// placed is a sensor that has a place of its own, on a bus or a GPIO line.
+// placed is a sensor or a command that has a place of its own.
 type placed struct {
-	sensor string
-	typ    string
-	at     pos
-	place  sensors.Place
+	name  string // `the sensor "boiler"`
+	typ   string
+	at    pos
+	place sensors.Place
 }
 
-// checkPlace reports a sensor whose place another one has already, and returns the places with this one's.
-func checkPlace(b *block, c *sensors.Common, cfg sensors.Config, taken []placed) []placed {
-	p, ok := cfg.(sensors.Placed)
-	if !ok {
-		return taken
-	}
-	this := placed{sensor: c.Name, typ: c.Type, at: b.t.at, place: p.Place()}
-	for _, first := range taken {
+// checkPlace reports a block whose place another one has already, and keeps its place.
+func (l *loader) checkPlace(b *block, name, typ string, place sensors.Place) {
+	this := placed{name: name, typ: typ, at: b.t.at, place: place}
+	for _, first := range l.taken {
 		if why := this.place.Clash(this.typ, first.place, first.typ); why != "" {
-			b.bad(placeKey(b.t), fmt.Sprintf("%s, and the sensor %q, at %s, is there already", why, first.sensor, first.at.in(this.at.src)))
+			b.bad(placeKey(b.t), fmt.Sprintf("%s, and %s, at %s, is there already", why, first.name, first.at.in(this.at.src)))
 			break
 		}
 	}
-	return append(taken, this)
+	l.taken = append(l.taken, this)
 }
 
 // placeKey returns the key that says where the sensor is; that it has no such key means that it is where the driver looks by itself.

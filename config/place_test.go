@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"iotagent/c2d/gpiocmd"
 	"iotagent/config"
 )
 
@@ -49,6 +50,37 @@ func TestTwoSensorsInOnePlace(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, err := config.Parse("iotagent.toml", []byte(hub+tt.first+tt.second), types())
+			switch {
+			case tt.want == "" && err != nil:
+				t.Errorf("%v, want it to be right", err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n")):
+				t.Errorf("got  %v\nwant %s alone", err, tt.want)
+			}
+		})
+	}
+}
+
+// A line is held by one sensor or output, however it is called.
+func TestOneLineTwice(t *testing.T) {
+	const (
+		hub  = "[hub]\nconnection_string_file = \"cs\"\n"
+		lamp = "[[command]]\nname = %q\ntype = \"gpio\"\npin = %q\n"
+	)
+	door := sensorAt("door", "digital", `pin = "GPIO17"`)
+	tests := map[string]struct{ text, want string }{
+		"two sensors":          {door + sensorAt("meter", "counter", `pin = "P1_11"`), `10:7: sensor[meter].pin: P1_11 has one holder, and the sensor "door", at line 3, is there already`},
+		"a sensor, an output":  {fmt.Sprintf(lamp, "lamp", "GPIO17") + door, `6:7: command[lamp].pin: GPIO17 has one holder, and the sensor "door", at line 7, is there already`},
+		"two outputs":          {fmt.Sprintf(lamp, "lamp", "GPIO4") + fmt.Sprintf(lamp, "fan", "GPIO4"), `command[fan].pin: GPIO4 has one holder, and the command "lamp", at line 3`},
+		"other lines":          {door + sensorAt("meter", "counter", `pin = "GPIO27"`) + fmt.Sprintf(lamp, "lamp", "GPIO4"), ""},
+		"simulated outputs":    {fmt.Sprintf(lamp, "lamp", "sim") + fmt.Sprintf(lamp, "fan", "sim"), ""},
+		"a line and a chip":    {door + sensorAt("room", "bme280", ""), ""},
+		"no pin is said alone": {door + sensorAt("meter", "counter", ""), `sensor[meter].pin: is missing`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			o := types()
+			o.Commands = append(o.Commands, gpiocmd.Type())
+			_, err := config.Parse("iotagent.toml", []byte(hub+tt.text), o)
 			switch {
 			case tt.want == "" && err != nil:
 				t.Errorf("%v, want it to be right", err)

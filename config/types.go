@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +22,6 @@ func (l *loader) decodeSensors(d *decoder) {
 	for i, drv := range l.o.Sensors {
 		types[i] = drv.Type
 	}
-	var taken []placed
 	decodeBlocks(l, d, "sensor", l.sensors, types,
 		func(i int) sensors.Config { return l.o.Sensors[i].New() },
 		func(b *block, common sensors.Common, cfg sensors.Config) {
@@ -29,7 +29,9 @@ func (l *loader) decodeSensors(d *decoder) {
 			if l.file.Telemetry.Format == FormatSenML {
 				checkSenML(b, &common)
 			}
-			taken = checkPlace(b, &common, cfg, taken)
+			if p, ok := cfg.(sensors.Placed); ok {
+				l.checkPlace(b, fmt.Sprintf("the sensor %q", common.Name), common.Type, p.Place())
+			}
 			line, _ := b.t.at.src.position(b.t.at.off)
 			l.file.Sensors = append(l.file.Sensors, Sensor{Common: common, Config: cfg, File: b.t.at.src.name, Line: line})
 		})
@@ -72,6 +74,9 @@ func (l *loader) decodeCommands(d *decoder) {
 	decodeBlocks(l, d, "command", l.commands, types,
 		func(i int) c2d.Config { return l.o.Commands[i].New() },
 		func(b *block, common c2d.Common, cfg c2d.Config) {
+			if p, ok := cfg.(c2d.Placed); ok && p.Line() != "" {
+				l.checkPlace(b, fmt.Sprintf("the command %q", common.Name), common.Type, sensors.Place{Line: p.Line()})
+			}
 			b.within("timeout", &common.Timeout, 30*time.Second, time.Millisecond, 0)
 			b.within("settle_within", &common.SettleWithin, 10*time.Second, time.Millisecond, maxSettleWithin)
 			line, _ := b.t.at.src.position(b.t.at.off)

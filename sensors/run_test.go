@@ -365,7 +365,7 @@ func TestTimeoutIsSaid(t *testing.T) {
 			}
 			return 7, nil
 		}}
-		const wait = "error: wait for the conversion: timed out: context deadline exceeded"
+		const wait = "error: wait for the conversion: timed out"
 		got, _ := tell(t, f, time.Second, common(10*time.Second, 2*time.Second))
 		if diff := cmp.Diff([]string(nil), got); diff != "" { // the stop broke it off
 			t.Error(diff)

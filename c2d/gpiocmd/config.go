@@ -24,7 +24,7 @@ func Type() c2d.Type {
 	}
 }
 
-var _ c2d.Config = (*Config)(nil)
+var _ c2d.Placed = (*Config)(nil)
 
 // Config is what a [[command]] table of type "gpio" may say.
 type Config struct {
@@ -39,6 +39,14 @@ type Config struct {
 
 // simPin is the pin of machines without any.
 const simPin = "sim"
+
+// Line implements c2d.Placed. Simulated outputs are as many as are wanted.
+func (c *Config) Line() string {
+	if c.Pin == simPin {
+		return ""
+	}
+	return c.Pin
+}
 
 // Validate implements c2d.Config.
 func (c *Config) Validate(bad func(key, msg string)) {

@@ -75,7 +75,7 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("pin", err.Error())
 	}
 	if c.Bias != sensors.BiasAsIs && !slices.Contains(sensors.Biases(), c.Bias) {
-		bad("bias", fmt.Sprintf(`want "none", "pull-up" or "pull-down", or no such key to leave the line as it is, got %q`, c.Bias))
+		bad("bias", fmt.Sprintf("want one of %q, or no such key to leave the line as it is, got %q", sensors.Biases(), c.Bias))
 	}
 	if c.Debounce.Problem() == "" && c.Debounce.Duration > maxDebounce {
 		bad("debounce", fmt.Sprintf("want at most %s, got %s", maxDebounce, c.Debounce))

@@ -55,13 +55,13 @@ func (c *Config) Validate(bad func(key, msg string)) {
 		bad("pin", err.Error())
 	}
 	if c.Bias != sensors.BiasAsIs && !slices.Contains(sensors.Biases(), c.Bias) {
-		bad("bias", fmt.Sprintf(`want "none", "pull-up" or "pull-down", or no such key to leave the line as it is, got %q`, c.Bias))
+		bad("bias", fmt.Sprintf("want one of %q, or no such key to leave the line as it is, got %q", sensors.Biases(), c.Bias))
 	}
 	if c.Debounce.Problem() == "" && c.Debounce.Duration > maxDebounce {
 		bad("debounce", fmt.Sprintf("want at most %s, got %s", maxDebounce, c.Debounce))
 	}
 	if edges := []string{"none", "rising", "falling", "both"}; !slices.Contains(edges, c.Edges) {
-		bad("edges", fmt.Sprintf(`want "none", "rising", "falling" or "both", got %q`, c.Edges))
+		bad("edges", fmt.Sprintf("want one of %q, got %q", edges, c.Edges))
 	}
 	if c.MaxEvents < 1 || c.MaxEvents > 6000 {
 		bad("max_events_per_minute", fmt.Sprintf("want 1 to 6000, got %d", c.MaxEvents))

@@ -64,7 +64,7 @@ func failure(ctx context.Context, e *program.Exit) error {
 	case !e.Started:
 		return fmt.Errorf("not started: %w", e.Err)
 	case e.TimedOut:
-		return fmt.Errorf("was ended before it was done; a longer timeout lets it go on: %w", sensors.Expired(ctx))
+		return fmt.Errorf("was ended before it was done: %w", sensors.Expired(ctx))
 	case e.Err == nil:
 		return nil
 	case signal != 0:

@@ -110,7 +110,7 @@ func (l *line) late(ctx context.Context, own *request) error {
 	switch r := l.now.Load(); {
 	case r == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded):
 	case r == own:
-		return fmt.Errorf("no answer within %s, the time that the reading had: %w", time.Since(r.since).Round(time.Millisecond), sensors.ErrTimeout)
+		return fmt.Errorf("no answer within %s: %w", time.Since(r.since).Round(time.Millisecond), sensors.ErrTimeout)
 	default:
 		return fmt.Errorf("the line has been busy with unit %d for %s: %w", r.unit, time.Since(r.since).Round(time.Millisecond), sensors.ErrTimeout)
 	}
