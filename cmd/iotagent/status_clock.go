@@ -25,7 +25,7 @@ func printClock(w io.Writer, s *agent.Status) {
 		parts = append(parts, fmt.Sprintf("%s when the hub was asked %s ago", aheadText(h), age(s.Time, h.Asked)))
 	}
 	if c.HubError != "" && !s.ClockTrusted {
-		parts = append(parts, "the hub could not be asked: "+c.HubError)
+		parts = append(parts, "the hub could not be asked: "+strings.TrimPrefix(c.HubError, "hub's time: "))
 	}
 	if x := c.Step; x != nil {
 		parts = append(parts, fmt.Sprintf("set %s ago, by %v", age(s.Time, x.Time), seconds(x.BySeconds)))
