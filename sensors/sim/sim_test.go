@@ -69,6 +69,23 @@ func TestWaves(t *testing.T) {
 	}
 }
 
+// Values have no more digits than a chip's, whatever the range, and stay in it.
+func TestDigits(t *testing.T) {
+	tests := []struct{ lowest, highest, want float64 }{
+		{18, 24.1200012345, 21.06},
+		{0, 246.913578, 123.46},
+		{0, 2.46913578e6, 1234600},
+		{0, 0.000246913578, 0.00012346},
+		{5.12345678, 5.12345678, 5.12345678},
+	}
+	for _, tt := range tests {
+		c := &Config{Wave: "constant", Min: tt.lowest, Max: tt.highest}
+		if got := c.value(0, nil); got != tt.want {
+			t.Errorf("the middle of %v and %v: got %v, want %v", tt.lowest, tt.highest, got, tt.want)
+		}
+	}
+}
+
 func TestNoiseFollowsItsSeed(t *testing.T) {
 	noise := func(seed int64) (values []float64) {
 		synctest.Test(t, func(t *testing.T) {
