@@ -53,6 +53,9 @@ func (s *Sampler) count(f func(*Status)) {
 // looks is in how many readings a name is looked for: some drivers do not have every value at the first.
 const looks = 3
 
+// Unseen lists the names that calibration, limits and deadband have and no reading had yet. It is for the goroutine that called Once.
+func (s *Sampler) Unseen() []string { return slices.Clone(s.unseen) }
+
 // checkNames warns of what is configured for quantities that the sensor does not have.
 func (s *Sampler) checkNames(samples []Sample) {
 	s.unseen = slices.DeleteFunc(s.unseen, func(name string) bool { return find(samples, name) != nil })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"iotagent/agent"
@@ -135,6 +136,7 @@ func probe(ctx context.Context, f *config.File, result *checked) error {
 	defer func() { _ = hw.Close() }() // only read: nothing to lose
 	result.Readings = takeAll(ctx, f.Sensors, hw)
 	failed := judge(ctx, result.Readings, f.Agent.StateDir)
+	result.Warnings = append(result.Warnings, nameWarnings(result.Readings)...)
 	probeClock(ctx, f, result)
 	reached, err := probeHub(ctx, f)
 	result.HubReached = &reached
@@ -142,6 +144,18 @@ func probe(ctx context.Context, f *config.File, result *checked) error {
 		err = fmt.Errorf("hub %s: %w", result.Hub, err)
 	}
 	return errors.Join(failed, err)
+}
+
+// nameWarnings tells of words for quantities that a good reading does not have. Some sensors have all of theirs only later, such as the rate of a counter.
+func nameWarnings(readings []taken) []string {
+	var texts []string
+	for _, t := range readings {
+		if len(t.order) > 0 && len(t.unseen) > 0 {
+			texts = append(texts, fmt.Sprintf("sensor %q: calibration, limits or deadband name %s, which this reading does not have; it has %s",
+				t.Sensor, strings.Join(t.unseen, ", "), strings.Join(t.order, ", ")))
+		}
+	}
+	return texts
 }
 
 // probeHub asks the running daemon how its link is, because a second connection of the same device would push the daemon's out; without a

@@ -82,6 +82,7 @@ func takeAll(ctx context.Context, chosen []config.Sensor, hw sensors.Hardware) [
 			sampler := sensors.NewSampler(s.Common, s.Config, hw, nil)
 			r, took := sampler.Once(ctx)
 			readings[i] = newTaken(s, sampler.Status().Device, r, took)
+			readings[i].unseen = sampler.Unseen()
 		})
 	}
 	wg.Wait()

@@ -24,6 +24,7 @@ type taken struct {
 	Alarm         bool               `json:"alarm,omitempty"`
 	LatencyMillis float64            `json:"latency_ms"`
 	order         []string
+	unseen        []string // what the configuration names and the reading does not have
 }
 
 func newTaken(s config.Sensor, device string, r sensors.Reading, took time.Duration) taken {

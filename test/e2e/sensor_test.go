@@ -51,6 +51,8 @@ func TestRead(t *testing.T) {
 	b.do(1, "", "check", "--probe").mentions("simulated failure")
 	b.configure(settings{blocks: simulated("boiler")})
 	b.do(0, "", "check", "--probe")
+	b.configure(settings{blocks: simulated("boiler", `limits = [{ sample = "pressure_pascals", max = 2 }, { sample = "temperature_celsius", min = 0 }]`)})
+	b.do(0, "", "check", "--probe").mentions(`sensor "boiler": calibration, limits or deadband name pressure_pascals, which this reading does not have; it has temperature_celsius`)
 }
 
 // A scan needs no configuration, and finding nothing is no failure.
