@@ -315,6 +315,39 @@ func TestWatcher(t *testing.T) {
 	})
 }
 
+// The time of what was noticed goes back with it to when it happened, however that time is known.
+func TestNoticedWhileTheClockIsWrong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start, synced := time.Now(), true
+		truth := func() time.Time { return time.Now().AddDate(26, 6, 0) }
+		wall := truth
+		c := clock.Of(&clock.Parts{
+			Boot: "boot", Now: func() time.Time { return wall() }, Mono: func() time.Duration { return time.Since(start) }, Synchronised: func() bool { return synced },
+		})
+		c.Stamp()
+		wall, synced = func() time.Time { return truth().Add(-time.Hour) }, false // somebody set it
+		e := &ear{fake: &fake{read: func(context.Context) (float64, error) { time.Sleep(time.Second); return 7, nil }}}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		go func() {
+			time.Sleep(5 * time.Second)
+			e.channel() <- sensors.Event{At: time.Now().Add(-3 * time.Second), Samples: []sensors.Sample{{Name: "active_state", Value: 1}}, Reason: "edge"}
+		}()
+		noticed := 0
+		s := sensors.NewSampler(common(time.Hour, 0), e, nil, &sensors.SamplerOptions{Clock: c})
+		if err := s.Run(ctx, func(r sensors.Reading) {
+			if at, known := r.At.True(); r.Alarm {
+				noticed++
+				if want := start.AddDate(26, 6, 0).Add(2 * time.Second); !known || !at.Equal(want) || r.At.Mono != 2*time.Second {
+					t.Errorf("at %v, %v: %+v", at, known, r.At)
+				}
+			}
+		}); err != nil || noticed != 1 {
+			t.Errorf("noticed %d times, %v", noticed, err)
+		}
+	})
+}
+
 // A Watcher whose channel ends is opened anew without waiting for the next tick, with growing waits while that fails. That it fails is told once.
 func TestDeafWatcherIsOpenedAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -51,8 +51,7 @@ func (s *Sampler) noticed(e Event, open bool) {
 
 // event makes a reading of what was noticed, calibrated and judged as others are.
 func (s *Sampler) event(e *Event) Reading {
-	at, age := s.opts.Clock.Stamp(), max(time.Since(e.At), 0)
-	at.Mono, at.Wall = at.Mono-age, at.Wall.Add(-age)
+	at := s.opts.Clock.Stamp().Ago(max(time.Since(e.At), 0))
 	r := Reading{Sensor: s.common.Name, At: at, Quality: Good, Tags: s.tags}
 	err := checkSamples(e.Samples)
 	if err == nil {

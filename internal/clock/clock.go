@@ -46,6 +46,15 @@ func (s *Stamp) True() (t time.Time, ok bool) {
 	return s.Restored, !s.Restored.IsZero()
 }
 
+// Ago returns the stamp of a moment that long before.
+func (s Stamp) Ago(d time.Duration) Stamp {
+	s.Mono, s.Wall = max(s.Mono-d, 0), s.Wall.Add(-d)
+	if !s.Restored.IsZero() {
+		s.Restored = s.Restored.Add(-d)
+	}
+	return s
+}
+
 // Parts are what a clock is made of.
 type Parts struct {
 	// Boot is the id of this boot.

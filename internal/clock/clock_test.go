@@ -119,3 +119,16 @@ func BenchmarkStamp(b *testing.B) {
 		c.Stamp()
 	}
 }
+
+// All that a stamp says goes back together.
+func TestAgo(t *testing.T) {
+	at := clock.Stamp{Boot: "b", Mono: time.Minute, Wall: truth().Add(-time.Hour), Restored: truth()}
+	want := clock.Stamp{Boot: "b", Mono: 50 * time.Second, Wall: truth().Add(-time.Hour - 10*time.Second), Restored: truth().Add(-10 * time.Second)}
+	if got := at.Ago(10 * time.Second); got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	at.Restored = time.Time{}
+	if got := at.Ago(2 * time.Minute); got.Mono != 0 || !got.Restored.IsZero() {
+		t.Errorf("%+v", got)
+	}
+}
