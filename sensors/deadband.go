@@ -9,7 +9,7 @@ import (
 const defaultHeartbeat = 10 * time.Minute
 
 // deadband leaves out readings that tell nothing new: the same quality, and no value that differs by more than its band from the one reported last.
-// Failed readings are the same when they fail for the same kind of reason, whatever the words.
+// Failed readings are the same when they fail for the same kind of reason, whatever the words; a window with failed ones in it is another than one without.
 type deadband struct {
 	bands     []Band
 	heartbeat time.Duration // 0: nothing is left out
@@ -18,6 +18,7 @@ type deadband struct {
 	reported bool
 	quality  Quality
 	kind     condition
+	failed   bool // some readings of the window did
 	at       time.Time
 	values   []Sample
 }
@@ -35,10 +36,11 @@ func (d *deadband) passes(r *Reading, kind condition, tick time.Time) bool {
 	if d.heartbeat <= 0 {
 		return true
 	}
-	if d.reported && !d.beats(tick) && r.Quality == d.quality && kind == d.kind && !d.differs(r) {
+	failed := r.Window != nil && r.Window.Failed > 0
+	if d.reported && !d.beats(tick) && r.Quality == d.quality && kind == d.kind && failed == d.failed && !d.differs(r) {
 		return false
 	}
-	d.reported, d.quality, d.kind, d.at = true, r.Quality, kind, tick
+	d.reported, d.quality, d.kind, d.failed, d.at = true, r.Quality, kind, failed, tick
 	d.values = append(d.values[:0], r.Samples...)
 	if r.Window != nil {
 		for _, c := range r.Window.More {

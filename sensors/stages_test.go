@@ -179,25 +179,29 @@ func TestDeadband(t *testing.T) {
 	good := func(v float64) Reading { return Reading{Quality: Good, Samples: one(v)} }
 	bad := func(why string) Reading { return Reading{Quality: Failed, Reason: why} }
 	odd := func(v float64) Reading { return Reading{Quality: OutOfRange, Reason: "above", Samples: one(v)} }
+	window := func(failed int) Reading {
+		return Reading{Quality: Good, Samples: one(1), Window: &Window{Count: 60 - failed, Failed: failed, Func: "mean"}}
+	}
 	absolute := Sampling{Deadband: []Band{{Sample: "temperature_celsius", Absolute: 0.5}}, Heartbeat: quantity.Seconds(60)}
 	for name, row := range map[string]struct {
 		c        Sampling
 		readings []Reading
 		want     string // x for each that passes
 	}{
-		"off":                     {Sampling{}, []Reading{good(1), good(1), bad("x"), bad("x")}, "xxxx"},
-		"band":                    {absolute, []Reading{good(1), good(1.5), good(0.5), good(1.51), good(1.2), good(1)}, "x..x.x"},
-		"creeps":                  {absolute, []Reading{good(1), good(1.25), good(1.5), good(1.75), good(2)}, "x..x."},
-		"heartbeat":               {absolute, []Reading{good(1), good(1), good(1), good(1), good(1), good(1), good(1), good(1)}, "x.....x."},
-		"heartbeat between ticks": {Sampling{Heartbeat: quantity.Seconds(66)}, []Reading{good(1), good(1), good(1), good(1), good(1), good(1), good(1), good(1)}, "x.....x."},
-		"only a heartbeat":        {Sampling{Heartbeat: quantity.Seconds(60)}, []Reading{good(1), good(1), good(1.001), good(1.001)}, "x.x."},
-		"quality":                 {absolute, []Reading{good(1), odd(1), odd(1), good(1), good(1)}, "xx.x."},
-		"failures":                {absolute, []Reading{good(1), bad("hangs for 1s"), bad("hangs for 2s"), bad("hangs for 3s"), good(1)}, "xx..x"},
-		"percent":                 {Sampling{Deadband: []Band{{Percent: 10}}}, []Reading{good(-100), good(-110), good(-89), good(-97), good(-98)}, "x.x.x"},
-		"percent of nothing":      {Sampling{Deadband: []Band{{Percent: 10}}}, []Reading{good(0), good(0), good(0.001)}, "x.x"},
-		"the named goes first":    {Sampling{Deadband: []Band{{Sample: "temperature_celsius", Absolute: 5}, {Absolute: 0.1}}}, []Reading{good(1), good(4)}, "x."},
-		"others by any change":    {Sampling{Deadband: []Band{{Sample: "pressure_pascals", Absolute: 5}}}, []Reading{good(1), good(1), good(1.1)}, "x.x"},
-		"more samples":            {absolute, []Reading{good(1), {Quality: Good, Samples: append(one(1), Sample{"humidity_percent", 1})}, good(1)}, "xxx"},
+		"off":                       {Sampling{}, []Reading{good(1), good(1), bad("x"), bad("x")}, "xxxx"},
+		"band":                      {absolute, []Reading{good(1), good(1.5), good(0.5), good(1.51), good(1.2), good(1)}, "x..x.x"},
+		"creeps":                    {absolute, []Reading{good(1), good(1.25), good(1.5), good(1.75), good(2)}, "x..x."},
+		"heartbeat":                 {absolute, []Reading{good(1), good(1), good(1), good(1), good(1), good(1), good(1), good(1)}, "x.....x."},
+		"heartbeat between ticks":   {Sampling{Heartbeat: quantity.Seconds(66)}, []Reading{good(1), good(1), good(1), good(1), good(1), good(1), good(1), good(1)}, "x.....x."},
+		"only a heartbeat":          {Sampling{Heartbeat: quantity.Seconds(60)}, []Reading{good(1), good(1), good(1.001), good(1.001)}, "x.x."},
+		"quality":                   {absolute, []Reading{good(1), odd(1), odd(1), good(1), good(1)}, "xx.x."},
+		"failures":                  {absolute, []Reading{good(1), bad("hangs for 1s"), bad("hangs for 2s"), bad("hangs for 3s"), good(1)}, "xx..x"},
+		"percent":                   {Sampling{Deadband: []Band{{Percent: 10}}}, []Reading{good(-100), good(-110), good(-89), good(-97), good(-98)}, "x.x.x"},
+		"percent of nothing":        {Sampling{Deadband: []Band{{Percent: 10}}}, []Reading{good(0), good(0), good(0.001)}, "x.x"},
+		"the named goes first":      {Sampling{Deadband: []Band{{Sample: "temperature_celsius", Absolute: 5}, {Absolute: 0.1}}}, []Reading{good(1), good(4)}, "x."},
+		"others by any change":      {Sampling{Deadband: []Band{{Sample: "pressure_pascals", Absolute: 5}}}, []Reading{good(1), good(1), good(1.1)}, "x.x"},
+		"windows that fail in part": {absolute, []Reading{window(0), window(0), window(59), window(1), window(0)}, "x.x.x"},
+		"more samples":              {absolute, []Reading{good(1), {Quality: Good, Samples: append(one(1), Sample{"humidity_percent", 1})}, good(1)}, "xxx"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, got := newDeadband(&row.c, tick), ""
