@@ -17,8 +17,9 @@ import (
 const (
 	// maxBoots is how many boots are remembered: more than are likely to lie in a queue.
 	maxBoots = 256
-	// maxAnchors bounds those of one boot, where the clock is set again and again.
+	// maxAnchors bounds those of one boot, where the clock is set again and again or nobody corrects the crystal; from then on there is a new one every seldom at most.
 	maxAnchors = 16
+	seldom     = 2 * time.Hour
 	// moved is how far the true time must be from what the last anchor says to make another one.
 	moved = 500 * time.Millisecond
 )
@@ -27,7 +28,7 @@ const (
 // more when the clock is set. Its methods may be called from any goroutine.
 //
 // What Find says of a moment that is past never changes, so that a message has the same bytes whenever it is sent: the anchor before it counts or, where there
-// is none, the first of the boot, and anchors are only ever added at the end.
+// is none, the first of the boot, and anchors are only ever added at the end; of too many those go by which nothing was told (add).
 type Anchors struct {
 	path string
 
@@ -119,11 +120,14 @@ func (a *Anchors) wants(boot string, fix *Anchor) bool {
 		return true
 	}
 	last := &b.anchors[len(b.anchors)-1]
-	return len(b.anchors) < maxAnchors && fix.Mono >= last.Mono &&
-		(fix.Source.Sure() && !last.Source.Sure() || fix.base().Sub(last.base()).Abs() > moved)
+	if fix.Mono < last.Mono || len(b.anchors) >= maxAnchors && fix.Mono-last.Mono < seldom {
+		return false
+	}
+	return fix.Source.Sure() && !last.Source.Sure() || fix.base().Sub(last.base()).Abs() > moved
 }
 
-// add remembers an anchor, later than all others of its boot, and forgets the oldest boot when there are too many.
+// add remembers an anchor, later than all others of its boot, and forgets the oldest boot when there are too many; of too many anchors it forgets those in the middle. The
+// first two stay: one of them at the latest was sure, and after a sure one no stamp is without its time, so that nobody looks between the others.
 func (a *Anchors) add(boot string, x Anchor) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -132,6 +136,9 @@ func (a *Anchors) add(boot string, x Anchor) {
 		a.boots = append(a.boots, bootAnchors{boot: boot})
 		a.boots = a.boots[max(0, len(a.boots)-maxBoots):]
 		b = &a.boots[len(a.boots)-1]
+	}
+	if len(b.anchors) >= maxAnchors {
+		b.anchors = slices.Delete(b.anchors, 2, 3)
 	}
 	b.anchors = append(b.anchors, x)
 	a.dirty = a.path != "" && boot != ""

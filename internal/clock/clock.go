@@ -15,6 +15,7 @@
 package clock
 
 import (
+	"crypto/rand"
 	"os"
 	"strings"
 	"sync"
@@ -23,7 +24,7 @@ import (
 
 // Stamp is one moment. Mono with Boot is always right; Wall is only as good as the wall clock was.
 type Stamp struct {
-	// Boot is the kernel's random id of this boot (/proc/sys/kernel/random/boot_id), or "" where it has none.
+	// Boot is the kernel's random id of this boot (/proc/sys/kernel/random/boot_id); where there is none, one of this process.
 	Boot string
 	// Mono is the time since boot, suspends included (CLOCK_BOOTTIME of Linux; elsewhere since New).
 	Mono time.Duration
@@ -103,16 +104,17 @@ func machine(now func() time.Time, a *Anchors) *Clock {
 	if now == nil {
 		now = time.Now
 	}
-	return Of(&Parts{Boot: bootID(), Now: now, Mono: boottime(), Synchronised: synchronised, Anchors: a})
+	return Of(&Parts{Boot: bootID("/proc/sys/kernel/random/boot_id"), Now: now, Mono: boottime(), Synchronised: synchronised, Anchors: a})
 }
 
-// bootID returns "" where there is none: not Linux, or no /proc.
-func bootID() string {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
+// bootID returns what the kernel's file says. Where there is none (not Linux, or no /proc) it makes one up, for this process alone: a time since one boot must never be
+// taken for one since another, nor the anchor of this boot for that of what waits from the last.
+func bootID(path string) string {
+	text, err := os.ReadFile(path)
+	if id := strings.TrimSpace(string(text)); err == nil && id != "" {
+		return id
 	}
-	return strings.TrimSpace(string(id))
+	return "process-" + rand.Text()
 }
 
 // Of returns a clock made of its parts; tests give it those that are virtual.

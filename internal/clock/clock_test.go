@@ -2,7 +2,9 @@ package clock_test
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,5 +132,21 @@ func TestAgo(t *testing.T) {
 	at.Restored = time.Time{}
 	if got := at.Ago(2 * time.Minute); got.Mono != 0 || !got.Restored.IsZero() {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Where the kernel does not say which boot it is, no process takes its own time since boot for that of another.
+func TestBootID(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "boot_id")
+	for _, text := range []string{"", "\n", "6c2ebb3b-2a8c-4ab6-8a35-4b5d7d4d7b11\n"} {
+		if text != "" {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a, b := clock.BootID(path), clock.BootID(path)
+		if id := strings.TrimSpace(text); id == "" && (a == b || a == "") || id != "" && (a != id || b != id) {
+			t.Errorf("%q: %q, %q", text, a, b)
+		}
 	}
 }

@@ -8,3 +8,5 @@ func Rewrite(text []byte) ([]byte, error) {
 	}
 	return (&Anchors{boots: boots}).encodeLocked(), nil
 }
+
+func BootID(path string) string { return bootID(path) }

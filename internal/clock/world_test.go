@@ -378,6 +378,38 @@ func TestAnchorsAreWrittenSeldom(t *testing.T) {
 	}
 }
 
+// Where only the hub corrects a crystal, for months, a restart still begins with a time that is right.
+func TestACrystalThatNobodyCorrects(t *testing.T) {
+	w := newWorld(t, -3*hour)
+	x := w.take()
+	first := func() time.Time {
+		a, ok := w.c.Anchors().Find(x.Boot, x.Mono)
+		if !ok {
+			t.Fatal("no anchor")
+		}
+		return a.Time(x.Mono)
+	}
+	var said time.Time
+	for i := range 24 * 90 {
+		w.pass(hour)
+		w.now, w.off = w.now.Add(180*time.Millisecond), w.off-180*time.Millisecond // 50 ppm
+		w.c.Compare(w.now, 600*time.Millisecond)
+		w.keep()
+		if i == 0 {
+			said = first()
+		}
+		if got := first(); !got.Equal(said) {
+			t.Fatalf("after %d h what was taken at %v was taken at %v", i, said, got)
+		}
+	}
+	w.restart()
+	w.is(w.take(), "", 1200*time.Millisecond)
+	text, err := os.ReadFile(w.path)
+	if err != nil || len(text) > 2000 {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
+}
+
 func TestDriftIsSaid(t *testing.T) {
 	a := clock.Anchor{Mono: 10 * hour, Wall: truth(), Source: clock.Kernel, Bound: 200 * time.Millisecond}
 	for before, want := range map[time.Duration]time.Duration{0: 200 * time.Millisecond, 8000 * second: second, -8000 * second: second} {
