@@ -70,6 +70,8 @@ func (p Packer) Run(ctx context.Context) { p.p.run(ctx) }
 
 func (p Packer) Close() { close(p.p.in) }
 
+func (p Packer) Stuck() string { return p.p.pulse.stuck() }
+
 func (p Packer) Counts() PackCounts { return p.p.snapshot() }
 
 // Written is the memory of what was written when.

@@ -163,6 +163,7 @@ func (p *packer) put(ctx context.Context, ms ...*sealed) {
 // putOne reports whether the message is done with. What went wrong the outbox itself says loudly.
 func (p *packer) putOne(ctx context.Context, m sealed) bool {
 	m.Age = max(p.clock.Mono()-m.oldest, 0)
+	p.pulse.within("packer", packerPromise) // each may be a commit, and a thousand alarms wait for a slow disk without being stuck
 	_, err := p.queue.Put(context.WithoutCancel(ctx), m.Message)
 	switch {
 	case err == nil, errors.Is(err, outbox.ErrNotDurable): // one that is not durable yet is queued all the same

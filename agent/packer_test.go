@@ -263,3 +263,24 @@ func TestPackerWithAReadingTooLarge(t *testing.T) {
 		}
 	})
 }
+
+// A thousand alarms for a disk that takes long for each are a long step, in which the loop lives.
+func TestPackerWithManyAlarmsAndASlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPackerBed(t, agent.PackOptions{})
+		b.disk.fsync = 200 * time.Millisecond
+		for range 1000 {
+			b.take(outbox.Alarm, 0)
+		}
+		for range 190 {
+			b.wait(time.Second)
+			if late := b.Stuck(); late != "" {
+				t.Fatalf("%d alarms are on the disk, and it is said to be stuck: %s", len(b.disk.notes()), late)
+			}
+		}
+		b.stop()
+		if n := len(b.disk.notes()); n != 1000 {
+			t.Errorf("%d alarms on the disk", n)
+		}
+	})
+}
