@@ -40,7 +40,7 @@ type timekeeper struct {
 	// dialling is signalled before the hub is dialled, wanted when messages could go.
 	dialling, wanted chan struct{}
 
-	// What follows is the loop's own, but for failure.
+	// What follows is the loop's own, up to mu.
 	told    clock.State
 	steps   uint64
 	unkept  bool
@@ -48,10 +48,11 @@ type timekeeper struct {
 	times   int       // the hub was asked in a row
 	next    time.Time // the hub is asked
 	asked   time.Time // it was asked
-	waiting time.Time // messages wait since
 
 	mu      sync.Mutex
-	failure error // why the hub could not be asked last
+	failure error         // why the hub could not be asked last
+	waiting time.Time     // messages wait since; zero when they do not
+	waited  time.Duration // they did, in earlier connections
 }
 
 func newTimekeeper(o *Options) *timekeeper {
@@ -64,13 +65,37 @@ func newTimekeeper(o *Options) *timekeeper {
 // dial says that the hub is about to be dialled.
 func (k *timekeeper) dial() { signal(k.dialling) }
 
-// await says that there is a connection, and waits until the times of messages can be told, clockPatience at most.
+// await says that there is a connection, and waits until the times of messages can be told, clockPatience at most; less where earlier connections ended in it.
 func (k *timekeeper) await(ctx context.Context) {
+	k.wait(true)
+	defer k.wait(false)
 	signal(k.wanted)
 	select {
 	case <-k.known:
 	case <-ctx.Done():
 	}
+}
+
+// wait takes note that messages could go from now on, or not any more.
+func (k *timekeeper) wait(begins bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if begins {
+		k.waiting = time.Now()
+		return
+	}
+	k.waited += time.Since(k.waiting)
+	k.waiting = time.Time{}
+}
+
+// patience is how long messages have waited; they do not wait while there is no connection, so that nothing is decided for them.
+func (k *timekeeper) patience() (spent time.Duration, waiting bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.waiting.IsZero() {
+		return 0, false
+	}
+	return k.waited + time.Since(k.waiting), true
 }
 
 func signal(c chan<- struct{}) {
@@ -171,11 +196,6 @@ func (k *timekeeper) connected() {
 		k.fail(nil) // that was before there was a connection
 	}
 	k.plan(at)
-	select {
-	case <-k.known:
-	default:
-		k.waiting = time.Now()
-	}
 }
 
 func (k *timekeeper) shouldAsk(s *clock.Status) bool {
@@ -227,11 +247,9 @@ func (k *timekeeper) decide(s *clock.Status) {
 		return
 	default:
 	}
-	if k.waiting.IsZero() {
-		return
-	}
+	spent, waiting := k.patience()
 	hopeless := !k.asking && s.Mono >= freshBoot && (k.ask == nil || k.lastFailure() != nil)
-	if !hopeless && time.Since(k.waiting) < clockPatience {
+	if !waiting || !hopeless && spent < clockPatience {
 		return
 	}
 	k.log.Warn("nobody vouches for the wall clock; readings up to now are sent with its time, marked so", "time", s.Wall.Format(timeLayout), "hint", ClockHint(s.State))

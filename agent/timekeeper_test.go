@@ -176,6 +176,46 @@ func TestTimesAfterARestart(t *testing.T) {
 	})
 }
 
+// While there is no connection nothing is said of the time that could be known better when there is one; and links that live for moments do not wait for ever.
+func TestNothingIsAssumedWithoutAConnection(t *testing.T) {
+	for name, row := range map[string]struct {
+		lives []time.Duration
+		sync  bool
+		mark  string
+	}{
+		"the time service comes while the link is down": {[]time.Duration{2 * time.Second}, true, "restored"},
+		"every link is lost at once":                    {[]time.Duration{2 * time.Second, 2 * time.Second, 2 * time.Second}, false, "unconfirmed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newClockBed(t, 20*time.Second, -20*time.Minute)
+				a, stop := b.run()
+				for _, life := range row.lives {
+					for b.hub.Connections() == 0 {
+						time.Sleep(10 * time.Millisecond) // virtual
+					}
+					time.Sleep(life)
+					b.hub.RefuseConnections(true)
+					b.hub.DropConnections()
+					time.Sleep(20 * time.Second)
+					b.hub.RefuseConnections(false)
+				}
+				if row.sync {
+					b.skew.Store(0)
+					b.synced.Store(true)
+				}
+				time.Sleep(2 * time.Minute)
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+				if marks := b.said(); marks[row.mark] == 0 || marks["unconfirmed"]+marks["restored"] != marks[row.mark] {
+					t.Errorf("marks %v; %+v", marks, a.Status().Clock)
+				}
+			})
+		})
+	}
+}
+
 // A message that may have reached the hub goes again with the same bytes, though the time is known better by now.
 func TestSentAgainAfterTheTrust(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
