@@ -34,7 +34,7 @@ type fact struct {
 	name    string
 	millis  int64
 	unknown bool
-	marked  bool
+	mark    string
 	value   float64
 	text    string
 }
@@ -54,7 +54,7 @@ func resolve(t fataler, body []byte) []fact {
 		if r.BaseTime != nil {
 			base.BaseTime, base.Clock, base.Mark = r.BaseTime, r.Clock, r.Mark
 		}
-		f := fact{name: base.BaseName + r.Name, millis: int64(math.Round((*base.BaseTime + r.Time) * 1000)), unknown: base.Clock == "unknown", marked: base.Mark == "restored"}
+		f := fact{name: base.BaseName + r.Name, millis: int64(math.Round((*base.BaseTime + r.Time) * 1000)), unknown: base.Clock == "unknown", mark: base.Mark}
 		switch {
 		case r.Value != nil:
 			f.value = *r.Value
@@ -78,7 +78,10 @@ type fataler interface {
 func factsOf(r *sensors.Reading) []fact {
 	at := fact{millis: r.At.Wall.UnixMilli()}
 	if t, known := r.At.True(); known {
-		at.millis, at.marked = t.UnixMilli(), !r.At.Trusted
+		at.millis = t.UnixMilli()
+		if !r.At.Trusted {
+			at.mark = "restored"
+		}
 	} else {
 		at.millis, at.unknown = r.At.Mono.Milliseconds(), true
 	}

@@ -41,13 +41,13 @@ type timekeeper struct {
 	dialling, wanted chan struct{}
 
 	// What follows is the loop's own, up to mu.
-	told    clock.State
-	steps   uint64
-	unkept  bool
-	asking  bool
-	times   int       // the hub was asked in a row
-	next    time.Time // the hub is asked
-	asked   time.Time // it was asked
+	told   clock.State
+	steps  uint64
+	unkept bool
+	asking bool
+	times  int       // the hub was asked in a row
+	next   time.Time // the hub is asked
+	asked  time.Time // it was asked
 
 	mu      sync.Mutex
 	failure error         // why the hub could not be asked last
