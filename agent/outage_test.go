@@ -3,6 +3,7 @@ package agent_test
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"testing"
@@ -15,14 +16,15 @@ import (
 )
 
 // An outage of thirty days of ten sensors at 1 Hz in 64 MiB keeps the whole time span and every alarm, when the sensors may be thinned.
-// OUTAGE_DAYS=30 does it in full; without it, it is one day in a thirtieth of the space.
+// OUTAGE_DAYS=30 does it in full; without it, it is one day in a thirtieth of the space, with a reading every 10 s that takes ten times the room.
 func TestLongOutage(t *testing.T) {
-	days := 1
+	days, every, noise := 1, 10, 4
 	if s := os.Getenv("OUTAGE_DAYS"); s != "" {
 		var err error
 		if days, err = strconv.Atoi(s); err != nil {
 			t.Fatal(err)
 		}
+		every, noise = 1, 0
 	} else {
 		t.Log("one day only; OUTAGE_DAYS=30 for all of it")
 	}
@@ -40,8 +42,8 @@ func TestLongOutage(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	o := &outage{t: t, q: q, batch: agent.NewBatch(outbox.Normal, agent.PackOptions{MaxLoss: time.Hour, FlushInterval: time.Hour})}
-	for i := range seconds {
+	o := &outage{t: t, q: q, every: every, noise: noise, random: rand.New(rand.NewPCG(1, 2)), batch: agent.NewBatch(outbox.Normal, agent.PackOptions{MaxLoss: time.Hour, FlushInterval: time.Hour})}
+	for i := 0; i < seconds; i += every {
 		o.second(i, sensorCount)
 	}
 	o.put(o.batch.Seal())
@@ -54,12 +56,15 @@ func TestLongOutage(t *testing.T) {
 	}
 	o.drain(seconds, sensorCount)
 	t.Logf("%d readings of %d sensors in %d bytes: thinned to %d, the longest stretch that one stands for is %v",
-		seconds*sensorCount, sensorCount, s.DiskBytes, o.kept, o.longest)
+		seconds/every*sensorCount, sensorCount, s.DiskBytes, o.kept, o.longest)
 }
 
 type outage struct {
 	t       *testing.T
 	q       *outbox.Outbox
+	every   int // seconds
+	noise   int // further values, which do not compress
+	random  *rand.Rand
 	batch   agent.Batch
 	alarms  int
 	kept    int
@@ -70,9 +75,12 @@ type outage struct {
 func (o *outage) second(i, sensorCount int) {
 	for s := range sensorCount {
 		v := 20 + float64(s) + 3*math.Sin(float64(i)/900+float64(s)) + float64((i*7919+s*104729)%7)/50
+		samples := []sensors.Sample{{Name: "temperature_celsius", Value: math.Round(v*100) / 100}}
+		for n := range o.noise {
+			samples = append(samples, sensors.Sample{Name: fmt.Sprintf("noise_%d_volts", n), Value: o.random.Float64()})
+		}
 		o.put(o.batch.Add(&sensors.Reading{
-			Sensor: fmt.Sprintf("sensor-%d", s), Quality: sensors.Good, At: clock.Stamp{Wall: instant().Add(time.Duration(i) * time.Second), Trusted: true},
-			Samples: []sensors.Sample{{Name: "temperature_celsius", Value: math.Round(v*100) / 100}},
+			Sensor: fmt.Sprintf("sensor-%d", s), Quality: sensors.Good, At: clock.Stamp{Wall: instant().Add(time.Duration(i) * time.Second), Trusted: true}, Samples: samples,
 		}))
 	}
 	if i%3600 == 1800 {
@@ -127,15 +135,15 @@ func (o *outage) drain(seconds, sensorCount int) {
 				if want := next[x.sensor]; !want.IsZero() && !from.Equal(want) {
 					o.t.Fatalf("%s: %s follows what ended before %s", x.sensor, from, want)
 				}
-				next[x.sensor] = to.Add(time.Second)
+				next[x.sensor] = to.Add(time.Duration(o.every) * time.Second)
 				count[x.sensor] += max(x.count, 1)
 				o.longest = max(o.longest, to.Sub(from))
 			}
 		}
 	}
 	for s := range sensorCount {
-		if n := count[fmt.Sprintf("sensor-%d", s)]; n != seconds {
-			o.t.Errorf("sensor-%d: %d readings are accounted for, of %d", s, n, seconds)
+		if n := count[fmt.Sprintf("sensor-%d", s)]; n != seconds/o.every {
+			o.t.Errorf("sensor-%d: %d readings are accounted for, of %d", s, n, seconds/o.every)
 		}
 	}
 	if alarms != o.alarms {

@@ -212,7 +212,7 @@ func TestThrottledBatchesAreKept(t *testing.T) {
 			}
 			return hubsim.Verdict{}
 		})
-		const minutes, batch = 5, 10
+		const minutes, batch = 2, 10
 		b.o.Uplink.BatchMessages = batch
 		ids := b.putIn(outbox.Normal, allowed*batch*60*minutes, 50)
 		a, stop := b.run()
