@@ -557,6 +557,32 @@ func TestAlignedSamplerFollowsTheWallClock(t *testing.T) {
 	})
 }
 
+// A wall clock that is set in the middle of a window ends it: no reading stands for two times of the day.
+func TestAWindowEndsWhereTheWallClockIsSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		wall := func() time.Time {
+			now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC).Add(time.Since(start))
+			if time.Since(start) > 25*time.Second {
+				now = now.Add(time.Hour)
+			}
+			return now
+		}
+		c := common(10*time.Second, 0)
+		c.Align, c.Window = true, quantity.Seconds(60)
+		ctx, cancel := context.WithTimeout(t.Context(), 55*time.Second)
+		defer cancel()
+		var counts []int
+		s := sensors.NewSampler(c, failing(1), nil, &sensors.SamplerOptions{Clock: clock.NewWith("boot", wall, func() time.Duration { return time.Since(start) })})
+		if err := s.Run(ctx, func(r sensors.Reading) { counts = append(counts, r.Window.Count) }); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]int{3, 3}, counts); diff != "" {
+			t.Errorf("readings in a window (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestOnceCalibratesAndJudgesOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := common(0, 0)

@@ -108,6 +108,19 @@ func TestTicksKeepTheirDistanceWhateverTheClock(t *testing.T) {
 	})
 }
 
+// A clock that is set late in a long wait does not make it longer than one and a half intervals.
+func TestARevisedTickIsNotTooFar(t *testing.T) {
+	m, c := newMachine(day())
+	s := schedule{interval: time.Hour, align: true, clock: c}
+	s.begin(m.now)
+	s.next(m.now)
+	m.now, m.ahead = m.now.Add(50*time.Minute), m.ahead+20*time.Minute // the next full hour is in 50 min
+	s.revise(m.now)
+	if due := s.due.Sub(m.start); due != time.Hour {
+		t.Errorf("due after %v", due)
+	}
+}
+
 func TestJitterIsWithinBoundsAndMovesNoGrid(t *testing.T) {
 	m, c := newMachine(day())
 	s := schedule{interval: time.Second, jitter: 900 * time.Millisecond, clock: c}
