@@ -39,7 +39,7 @@ func TestStopDrains(t *testing.T) {
 	s := b.becomes("ten readings", func(s status) bool { return s.Readings.Readings >= 10 })
 	begun := time.Now()
 	d.stop()
-	if took := time.Since(begun); took > 4*time.Second {
+	if took := time.Since(begun); took > 9*time.Second { // in the first minutes of a boot up to 5 s of it for somebody to vouch for the clock
 		t.Errorf("the stop took %s", took)
 	}
 	if got := h.readings("boiler"); got < int(s.Readings.Readings) {
