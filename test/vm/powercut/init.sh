@@ -36,6 +36,7 @@ look() {
 
 daemon() {
 	mkdir -p /disk/state
+	guest vouch
 	began=$(ms)
 	$agent run &
 	until s=$(running); do :; done

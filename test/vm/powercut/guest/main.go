@@ -47,10 +47,12 @@ func run(ctx context.Context, p *port, args []string) error {
 		return look(ctx, p, args[1])
 	case len(args) == 4 && args[0] == "lines":
 		return lines(args[1:])
+	case len(args) == 1 && args[0] == "vouch":
+		return vouch()
 	case len(args) >= 2 && args[0] == "nosync":
 		return nosync(args[1:])
 	}
-	return errors.New("usage: guest work MODE BOOT | list DIR | lines PRODUCER N COUNT | nosync PROGRAM [ARGUMENT]")
+	return errors.New("usage: guest work MODE BOOT | list DIR | lines PRODUCER N COUNT | vouch | nosync PROGRAM [ARGUMENT]")
 }
 
 // lines prints bodies for `iotagent send --lines`.
