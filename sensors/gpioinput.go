@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"iotagent/internal/gpioline"
+	"iotagent/internal/quantity"
 )
 
 // edgeBuffer is how many edges wait for a driver here; the kernel keeps 1024 more.
@@ -47,8 +48,23 @@ func (b *Board) Input(line string, o InputOptions) (Input, error) {
 // CheckLine says what is wrong with the name of a line, as far as that shows without looking at the machine; nil when nothing is.
 func CheckLine(name string) error { return gpioline.CheckName(name) }
 
-// Biases lists what a configuration may say, beside nothing.
-func Biases() []Bias { return []Bias{BiasNone, BiasPullUp, BiasPullDown} }
+// maxDebounce is beyond what any contact bounces.
+const maxDebounce = 10 * time.Second
+
+// CheckInput calls bad for what is wrong with the keys pin, bias and debounce, which every driver of an input has.
+func CheckInput(pin string, bias Bias, debounce quantity.Duration, bad func(key, msg string)) {
+	if err := CheckLine(pin); err != nil {
+		bad("pin", err.Error())
+	}
+	switch bias {
+	case BiasAsIs, BiasNone, BiasPullUp, BiasPullDown:
+	default:
+		bad("bias", fmt.Sprintf(`want "none", "pull-up" or "pull-down", or no such key to leave the line as it is, got %q`, bias))
+	}
+	if debounce.Problem() == "" && debounce.Duration > maxDebounce {
+		bad("debounce", fmt.Sprintf("want at most %s, got %s", maxDebounce, debounce))
+	}
+}
 
 func inputFlags(o InputOptions) (flags uint64, err error) {
 	switch o.Bias {

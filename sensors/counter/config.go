@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"regexp"
-	"slices"
 	"time"
 
 	"iotagent/internal/quantity"
@@ -67,19 +66,9 @@ var (
 	_ sensors.Placed   = (*Config)(nil)
 )
 
-const maxDebounce = 10 * time.Second
-
 // Validate checks the keys.
 func (c *Config) Validate(bad func(key, msg string)) {
-	if err := sensors.CheckLine(c.Pin); err != nil {
-		bad("pin", err.Error())
-	}
-	if c.Bias != sensors.BiasAsIs && !slices.Contains(sensors.Biases(), c.Bias) {
-		bad("bias", fmt.Sprintf("want one of %q, or no such key to leave the line as it is, got %q", sensors.Biases(), c.Bias))
-	}
-	if c.Debounce.Problem() == "" && c.Debounce.Duration > maxDebounce {
-		bad("debounce", fmt.Sprintf("want at most %s, got %s", maxDebounce, c.Debounce))
-	}
+	sensors.CheckInput(c.Pin, c.Bias, c.Debounce, bad)
 	if c.Edge != "rising" && c.Edge != "falling" {
 		bad("edge", fmt.Sprintf(`want "rising" or "falling", got %q`, c.Edge))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	_ "embed" // for the sample configuration
 	"fmt"
-	"slices"
 	"time"
 
 	"iotagent/internal/quantity"
@@ -47,21 +46,13 @@ var (
 	_ sensors.Placed   = (*Config)(nil)
 )
 
-const maxDebounce = 10 * time.Second
-
 // Validate checks the keys.
 func (c *Config) Validate(bad func(key, msg string)) {
-	if err := sensors.CheckLine(c.Pin); err != nil {
-		bad("pin", err.Error())
-	}
-	if c.Bias != sensors.BiasAsIs && !slices.Contains(sensors.Biases(), c.Bias) {
-		bad("bias", fmt.Sprintf("want one of %q, or no such key to leave the line as it is, got %q", sensors.Biases(), c.Bias))
-	}
-	if c.Debounce.Problem() == "" && c.Debounce.Duration > maxDebounce {
-		bad("debounce", fmt.Sprintf("want at most %s, got %s", maxDebounce, c.Debounce))
-	}
-	if edges := []string{"none", "rising", "falling", "both"}; !slices.Contains(edges, c.Edges) {
-		bad("edges", fmt.Sprintf("want one of %q, got %q", edges, c.Edges))
+	sensors.CheckInput(c.Pin, c.Bias, c.Debounce, bad)
+	switch c.Edges {
+	case "none", "rising", "falling", "both":
+	default:
+		bad("edges", fmt.Sprintf(`want "none", "rising", "falling" or "both", got %q`, c.Edges))
 	}
 	if c.MaxEvents < 1 || c.MaxEvents > 6000 {
 		bad("max_events_per_minute", fmt.Sprintf("want 1 to 6000, got %d", c.MaxEvents))

@@ -271,9 +271,9 @@ func TestValidate(t *testing.T) {
 	}{
 		{func(c *Config) { c.Pin = "" }, "pin", "is missing"},
 		{func(c *Config) { c.Pin = "P1_6" }, "pin", "is ground"},
-		{func(c *Config) { c.Bias = "up" }, "bias", `"pull-up"`},
+		{func(c *Config) { c.Bias = "up" }, "bias", `want "none", "pull-up" or "pull-down", or`},
 		{func(c *Config) { c.Debounce = quantity.Seconds(11) }, "debounce", "at most 10s"},
-		{func(c *Config) { c.Edges = "" }, "edges", `"both"`},
+		{func(c *Config) { c.Edges = "" }, "edges", `want "none", "rising", "falling" or "both", got`},
 		{func(c *Config) { c.MaxEvents = 0 }, "max_events_per_minute", "1 to 6000"},
 		{func(c *Config) { c.MaxEvents = 6001 }, "max_events_per_minute", "1 to 6000"},
 		{func(*Config) {}, "", ""},
