@@ -74,11 +74,14 @@ func openI2CPort(root string, n int) (i2c.BusCloser, error) {
 
 // missingBusHint says how to get bus n, and which buses there are.
 func missingBusHint(root string, n int) string {
-	how := fmt.Sprintf("the adapter is not enabled or unplugged; on a Raspberry Pi add dtoverlay=i2c%d", n)
-	if n == 1 {
-		how = "on a Raspberry Pi: sudo raspi-config nonint do_i2c 0, or add dtparam=i2c_arm=on"
+	how := "the adapter is not there: plugged in?"
+	switch {
+	case n == 1:
+		how = "on a Raspberry Pi: sudo raspi-config nonint do_i2c 0, or add dtparam=i2c_arm=on to /boot/firmware/config.txt and reboot"
+	case n <= 6: // for these there are overlays
+		how = fmt.Sprintf("the adapter is not enabled or unplugged; on a Raspberry Pi add dtoverlay=i2c%d to /boot/firmware/config.txt and reboot", n)
 	}
-	how += " to /boot/firmware/config.txt and reboot; elsewhere load the module: sudo modprobe i2c-dev"
+	how += "; elsewhere load the module: sudo modprobe i2c-dev"
 	found, err := filepath.Glob(filepath.Join(root, "dev", "i2c-*"))
 	if err != nil || len(found) == 0 {
 		return how + "; this machine shows no i2c bus at all"

@@ -1,36 +1,20 @@
 package max31855
 
 import (
-	"os"
 	"testing"
 
 	"iotagent/sensors"
+	"iotagent/sensors/sensortest"
 )
 
 // TestLive reads a real chip, on the SPI port that IOTAGENT_LIVE_MAX31855 names.
 func TestLive(t *testing.T) {
-	port := os.Getenv("IOTAGENT_LIVE_MAX31855")
-	if port == "" {
-		t.Skip("needs a MAX31855 with a thermocouple of kind K: set IOTAGENT_LIVE_MAX31855 to its SPI port")
-	}
-	hw := sensors.NewHardware("/", nil)
-	c := Driver().New().(*Config)
-	c.Port = port
-	s, err := c.Open(t.Context(), hw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 10 {
-		samples, err := s.Read(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%s: %v", s, samples)
-	}
-	if err := s.Halt(); err != nil {
-		t.Error(err)
-	}
-	if err := hw.Close(); err != nil {
-		t.Error(err)
-	}
+	sensortest.Live(t, sensortest.LiveCase{
+		Env: "IOTAGENT_LIVE_MAX31855", Needs: "a MAX31855 with a thermocouple of kind K: set IOTAGENT_LIVE_MAX31855 to its SPI port",
+		Config: func(port string) sensors.Config {
+			c := Driver().New().(*Config)
+			c.Port = port
+			return c
+		},
+	})
 }

@@ -1,36 +1,20 @@
 package max31865
 
 import (
-	"os"
 	"testing"
 
 	"iotagent/sensors"
+	"iotagent/sensors/sensortest"
 )
 
 // TestLive reads a real chip, on the SPI port that IOTAGENT_LIVE_MAX31865 names.
 func TestLive(t *testing.T) {
-	port := os.Getenv("IOTAGENT_LIVE_MAX31865")
-	if port == "" {
-		t.Skip("needs a MAX31865 with a PT100 on 3 wires: set IOTAGENT_LIVE_MAX31865 to its SPI port")
-	}
-	hw := sensors.NewHardware("/", nil)
-	c := Driver().New().(*Config)
-	c.Port = port
-	s, err := c.Open(t.Context(), hw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 10 {
-		samples, err := s.Read(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%s: %v", s, samples)
-	}
-	if err := s.Halt(); err != nil {
-		t.Error(err)
-	}
-	if err := hw.Close(); err != nil {
-		t.Error(err)
-	}
+	sensortest.Live(t, sensortest.LiveCase{
+		Env: "IOTAGENT_LIVE_MAX31865", Needs: "a MAX31865 with a PT100 on 3 wires: set IOTAGENT_LIVE_MAX31865 to its SPI port",
+		Config: func(port string) sensors.Config {
+			c := Driver().New().(*Config)
+			c.Port = port
+			return c
+		},
+	})
 }
