@@ -113,6 +113,9 @@ func TestReasons(t *testing.T) {
 // At the end of its time the program is ended, and the reading says that, and what the program said last.
 func TestTimeout(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ready")
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s, err := running("sleep:"+file).Open(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -121,17 +124,9 @@ func TestTimeout(t *testing.T) {
 		cause error
 		want  error
 	}{{context.DeadlineExceeded, sensors.ErrTimeout}, {context.Canceled, context.Canceled}} {
-		if err := os.RemoveAll(file); err != nil {
-			t.Fatal(err)
-		}
 		ctx := &endless{Context: t.Context(), done: make(chan struct{}), err: tt.cause}
 		go func() {
-			for t.Context().Err() == nil {
-				if _, err := os.Stat(file); err == nil {
-					break
-				}
-				time.Sleep(5 * time.Millisecond) // another process writes it
-			}
+			_, _ = os.ReadFile(file) // until the program has written to it
 			close(ctx.done)
 		}()
 		samples, err := s.Read(ctx)
