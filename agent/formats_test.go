@@ -87,12 +87,13 @@ func TestMessageFormats(t *testing.T) {
 	readings := []sensors.Reading{
 		{Sensor: "boiler", At: stamp(), Quality: sensors.Good, Samples: []sensors.Sample{{Name: "temperature_celsius", Value: 21.5}, {Name: "pressure_pascals", Value: 100653}}},
 		{Sensor: "duct", At: stamp(), Quality: sensors.Failed, Reason: "bme280@i2c1:0x76: read: no ack"},
+		{Sensor: "meter", At: stamp(), Quality: sensors.Partial, Reason: "modbus@/dev/ttyUSB0 unit 1: incomplete: holding 20: exception 2", Samples: []sensors.Sample{{Name: "power_watts", Value: 1200}}},
 		{Sensor: "door \"x\"", At: clock.Stamp{Boot: "b", Mono: 12345 * time.Millisecond}, Quality: sensors.OutOfRange, Reason: "above 80", Samples: []sensors.Sample{{Name: "memory_used_bytes", Value: 2.5e10}, {Name: "ratio", Value: 1e-9}}},
 	}
 	b := agent.NewBatch(outbox.Normal, agent.PackOptions{MaxLoss: time.Second})
 	for i := range readings {
 		if b.Add(&readings[i]) != nil {
-			t.Fatal("three readings do not fill a message")
+			t.Fatal("four readings do not fill a message")
 		}
 	}
 	m := b.Seal()

@@ -17,7 +17,7 @@ type attempt struct {
 	done  chan outcome // holds one, so that the goroutine ends whether or not anybody waits
 }
 
-// outcome is what an attempt gives back: the sensor, when it is still usable, and the samples or an error.
+// outcome is what an attempt gives back: the sensor, when it is still usable, and the samples or an error, or samples with an ErrIncomplete.
 type outcome struct {
 	sensor  Sensor
 	samples []Sample
@@ -47,7 +47,7 @@ func (s *Sampler) openAndRead(ctx context.Context, sensor Sensor) outcome {
 		}
 	}
 	samples, retries, err := s.readAgain(ctx, sensor)
-	if errors.Is(err, ErrAbsent) || errors.Is(err, errPanicked) {
+	if len(samples) == 0 && (errors.Is(err, ErrAbsent) || errors.Is(err, errPanicked)) {
 		_ = halt(sensor) // it is being given up because of err, which says more
 		return outcome{retries: retries, err: err}
 	}
@@ -59,7 +59,7 @@ func (s *Sampler) readAgain(ctx context.Context, sensor Sensor) (samples []Sampl
 	for ; ; retries++ {
 		began := time.Now()
 		samples, err = s.read(ctx, sensor)
-		if err == nil || retries >= s.common.Retries || ctx.Err() != nil || errors.Is(err, errPanicked) {
+		if len(samples) > 0 || retries >= s.common.Retries || ctx.Err() != nil || errors.Is(err, errPanicked) {
 			return samples, retries, err
 		}
 		if end, ok := ctx.Deadline(); ok && time.Until(end) < time.Since(began) {
@@ -81,13 +81,13 @@ func (s *Sampler) open(ctx context.Context) (sensor Sensor, err error) {
 func (s *Sampler) read(ctx context.Context, sensor Sensor) (samples []Sample, err error) {
 	defer s.recovered(&err)
 	samples, err = sensor.Read(ctx)
-	if err == nil {
-		err = checkSamples(samples)
-	}
-	if err != nil {
+	if err != nil && (len(samples) == 0 || !errors.Is(err, ErrIncomplete)) {
 		return nil, err
 	}
-	return samples, nil
+	if bad := checkSamples(samples); bad != nil {
+		return nil, bad
+	}
+	return samples, err
 }
 
 var errPanicked = errors.New("driver panicked; this is a defect of iotagent, please report it")

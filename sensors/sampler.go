@@ -135,12 +135,18 @@ func (s *Sampler) take(ctx context.Context) (Reading, condition, time.Duration) 
 	began := time.Now()
 	samples, err := s.measure(ctx)
 	took := time.Since(began)
-	if err == nil {
-		samples, err = calibrate(s.common.Calibration, samples)
+	if len(samples) > 0 {
+		var bad error
+		if samples, bad = calibrate(s.common.Calibration, samples); bad != nil {
+			err = bad
+		}
 	}
 	switch {
-	case err == nil:
+	case len(samples) > 0:
 		r.Samples = samples
+		if err != nil {
+			r.Quality, r.Reason = Partial, err.Error()
+		}
 		s.judge(&r)
 	case s.pending != nil && s.pending.began.Before(began): // it has been told as an error; since then nothing has come
 		r.Quality, r.Reason = Stale, err.Error()
@@ -156,7 +162,7 @@ func (s *Sampler) take(ctx context.Context) (Reading, condition, time.Duration) 
 // judge says how far the samples of a reading may be believed.
 func (s *Sampler) judge(r *Reading) {
 	if why := s.still.stuck(r.Samples, r.At.Mono); why != "" {
-		r.Quality, r.Reason = Stale, why
+		r.Quality, r.Reason = Stale, joined(why, r.Reason)
 	}
 	if why := s.limits.outOfRange(r.Samples); why != "" {
 		r.Quality, r.Reason = OutOfRange, joined(why, r.Reason)
@@ -202,7 +208,7 @@ func (s *Sampler) measure(ctx context.Context) ([]Sample, error) {
 		return nil, a.hanging()
 	}
 	s.settle(out)
-	if out.err != nil && ctx.Err() == nil && limit.Err() != nil {
+	if len(out.samples) == 0 && ctx.Err() == nil && limit.Err() != nil {
 		return nil, fmt.Errorf("%w (a reading may take %s here: the timeout of this sensor)", out.err, s.timeout)
 	}
 	return out.samples, out.err
@@ -216,7 +222,7 @@ func (s *Sampler) settle(out outcome) {
 	if s.bad >= renewAfter {
 		s.bad = 0 // it was opened anew
 	}
-	if out.err == nil {
+	if len(out.samples) > 0 {
 		s.good, s.bad = s.good+1, 0
 	} else {
 		s.good, s.bad = 0, s.bad+1

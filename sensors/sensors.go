@@ -44,6 +44,8 @@ var (
 	ErrChecksum = errors.New("checksum mismatch")
 	// ErrTimeout: the chip or the kernel did not answer in time.
 	ErrTimeout = errors.New("timed out")
+	// ErrIncomplete comes with samples: they are right, and others that are configured could not be had. What wraps it says which and why.
+	ErrIncomplete = errors.New("incomplete")
 )
 
 // Sample is one measured quantity.
@@ -56,8 +58,9 @@ type Sample struct {
 
 // Sensor is an opened device. Its methods are called by one goroutine at a time.
 type Sensor interface {
-	// Read takes one measurement. It returns either every sample or an error, never part of both; it honours
-	// ctx's deadline as far as the kernel lets it, and wraps ErrAbsent, ErrChecksum or ErrTimeout where they apply.
+	// Read takes one measurement. It returns either every sample or an error; it honours
+	// ctx's deadline as far as the kernel lets it, and wraps ErrAbsent, ErrChecksum or ErrTimeout where they apply. Of several independent things, some of
+	// which are refused while others are read, it returns the samples of these with an error that wraps ErrIncomplete.
 	Read(ctx context.Context) ([]Sample, error)
 	// Halt puts the device to its lowest power. It is called once, after the last Read returned.
 	Halt() error
@@ -174,6 +177,7 @@ type Quality string
 // The qualities that docs/formats.md lists.
 const (
 	Good       Quality = "good"
+	Partial    Quality = "partial" // what is there is right; what is missing is told by the reason
 	Stale      Quality = "stale"
 	OutOfRange Quality = "out_of_range"
 	Failed     Quality = "error"

@@ -18,7 +18,7 @@ type Status struct {
 	Device string
 	// Last is the latest reading, good or failed; its Quality is "" before the first.
 	Last Reading
-	// LastGood is the latest good reading.
+	// LastGood is the latest reading with values.
 	LastGood Reading
 	// LastError is the latest failed reading.
 	LastError Reading
@@ -78,7 +78,7 @@ func (s *Sampler) record(r Reading, err error, took time.Duration) {
 	s.mu.Lock()
 	s.status.Last, s.status.Latency = r, took
 	s.status.Readings++
-	if err == nil {
+	if len(r.Samples) > 0 {
 		s.status.LastGood = r
 	} else {
 		s.status.LastError = r
@@ -106,6 +106,8 @@ func conditionOf(err error) condition {
 	switch {
 	case err == nil:
 		return "good"
+	case errors.Is(err, ErrIncomplete):
+		return "incomplete"
 	case errors.Is(err, errHanging):
 		return "hanging"
 	case errors.Is(err, ErrAbsent):
@@ -131,6 +133,8 @@ func (n *notes) observe(err error, device string, failed uint64) {
 	}
 	log := n.log.With("condition", string(now), "device", device, "failed_readings", failed)
 	switch {
+	case errors.Is(err, ErrIncomplete):
+		log.Warn("sensor reads in part", "error", err)
 	case err != nil:
 		log.Warn("sensor does not read", "error", err)
 	case first:

@@ -29,9 +29,10 @@
 //   - There is no rule for the order of the bytes of numbers with more than 16 bits. order says it as manuals do: with A the most
 //     significant byte, "ABCD" (big-endian, the default), "CDAB" (words swapped), "BADC" (bytes swapped), "DCBA" (little-endian). With 64 bits they
 //     mean the same. A floating-point number below 1e-30 is refused, because that is how a wrong order reads.
-//   - Many units have a number that means "no sensor" or "not available": name it in reject. A reading in which one register has none
-//     fails as a whole, so give registers that come and go a [[sensor]] of their own.
-//   - A unit may refuse a request that includes an address it does not have. max_gap is therefore 0 unless the file says otherwise.
+//   - Many units have a number that means "no sensor" or "not available": name it in reject. A reading in which some registers
+//     have none, or are refused, has the values of the others, with quality "partial" and a reason that names them.
+//   - A unit may refuse a request that includes an address it does not have. max_gap is therefore 0 unless the file says otherwise. Neighbours are asked for
+//     together all the same, and refused together: batch = 1 asks for each apart.
 //   - An answer on a serial line does not say which registers it holds. One that comes after response_timeout is thrown away with
 //     the next request, but a unit that is slower than twice response_timeout could pass for the answer to another
 //     request to the same unit: choose response_timeout by the slowest.

@@ -2,7 +2,9 @@ package modbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"iotagent/sensors"
@@ -27,11 +29,16 @@ func (d *device) String() string { return fmt.Sprintf("modbus@%s unit %d", d.lin
 // Halt gives the line back.
 func (d *device) Halt() error { return d.giveBack() }
 
-// Read asks for every register.
+// Read asks for every register. What the unit refuses, or has no value for, is left out of the samples and told.
 func (d *device) Read(ctx context.Context) ([]sensors.Sample, error) {
 	samples := make([]sensors.Sample, len(d.registers))
+	var refused []error
 	for _, b := range d.blocks {
 		data, err := d.line.ask(ctx, request{unit: d.unit, query: b.query, within: d.within, gap: d.gap})
+		if isRefusal(err) {
+			refused = append(refused, fmt.Errorf("%s: %w", b.query, err))
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", d, b.query, err)
 		}
@@ -39,12 +46,24 @@ func (d *device) Read(ctx context.Context) ([]sensors.Sample, error) {
 			r := &d.registers[m.index]
 			v, err := b.value(r, data, m.offset)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", d, err)
+				refused = append(refused, err)
+				continue
 			}
 			samples[m.index] = sensors.Sample{Name: r.Name, Value: v}
 		}
 	}
+	samples = slices.DeleteFunc(samples, func(s sensors.Sample) bool { return s.Name == "" })
+	samples, err := sensors.Incomplete(samples, refused)
+	if err != nil {
+		return samples, fmt.Errorf("%s: %w", d, err)
+	}
 	return samples, nil
+}
+
+// isRefusal reports whether the unit itself refused these registers, and may well give others.
+func isRefusal(err error) bool {
+	var e ExceptionError
+	return errors.As(err, &e) && e != 10 && e != 11 // those two are a gateway's, about the whole unit
 }
 
 // value returns the value of a register that begins at offset of the block's data.

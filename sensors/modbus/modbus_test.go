@@ -61,7 +61,9 @@ func TestContractRTU(t *testing.T) {
 		Configure: onWire(func() *wire { return answering(20 * time.Millisecond) }),
 		Faults: []sensortest.Fault{
 			fault("silence", sensors.ErrTimeout, onWire(func() *wire { return saying() })),
-			fault("an exception", ExceptionError(2), onWire(func() *wire { return saying(rtuFrame(1, bytesOf("81 02"))...) })),
+			fault("an exception", ExceptionError(2), onWire(func() *wire {
+				return newWire(func(w *wire, frame []byte) { w.send(time.Millisecond, rtuFrame(1, []byte{frame[1] | 0x80, 2})) })
+			})),
 			fault("wrong checksum", sensors.ErrChecksum, onWire(func() *wire { return saying(bytesOf("01 01 01 00 ff ff")...) })),
 			fault("a cut frame", sensors.ErrChecksum, onWire(func() *wire { return saying(bytesOf("01 01")...) })),
 			fault("another unit", errMisfit, onWire(func() *wire { return saying(rtuFrame(2, bytesOf("01 01 00"))...) })),
@@ -142,6 +144,41 @@ func TestReasons(t *testing.T) {
 		const want = "modbus@meter.example:502 unit 7: holding 10 to 11: exception 2: illegal data address: "
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got  %v\nwant %s…", err, want)
+		}
+		_ = s.Halt()
+	})
+}
+
+// One register that is refused, or has no value, costs none of the others; one that is about the whole unit does.
+func TestSomeRegisters(t *testing.T) {
+	refusing := func(code byte) server {
+		return func(_, _ int, f []byte) []byte {
+			if f[7] == readHolding && f[9] == 20 {
+				return tcpReply(f, []byte{f[7] | 0x80, code})
+			}
+			return tcpReply(f, memory(f[7:]))
+		}
+	}
+	none := holding("c_volts", 30)
+	none.Reject = []float64{30}
+	registers := []Register{holding("a_volts", 20), holding("b_volts", 25), none, holding("d_volts", 31)}
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, tcpConfig(refusing(2), 7, registers...), machine(t))
+		got, err := valuesOf(t.Context(), s)
+		if !slices.Equal(got, []float64{25, 31}) || !errors.Is(err, sensors.ErrIncomplete) || !errors.Is(err, ExceptionError(2)) || !errors.Is(err, errNoValue) {
+			t.Errorf("got %v, %v", got, err)
+		}
+		for _, want := range []string{"unit 7: incomplete: holding 20: exception 2", "; c_volts: the unit answers 00 1e"} {
+			if err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%v lacks %q", err, want)
+			}
+		}
+		_ = s.Halt()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, tcpConfig(refusing(10), 7, registers...), machine(t))
+		if got, err := valuesOf(t.Context(), s); got != nil || !errors.Is(err, ExceptionError(10)) || errors.Is(err, sensors.ErrIncomplete) {
+			t.Errorf("a gateway without a path: %v, %v", got, err)
 		}
 		_ = s.Halt()
 	})

@@ -26,7 +26,9 @@
 //
 // # Quirks
 //
-// What a machine does not have, or answers with nonsense, is left out. A value is never guessed. Nothing at all is an error.
+// What a machine does not have, or answers with nonsense, is left out. A value is never guessed. Nothing at all is an error. A path or an interface that the
+// configuration names and that is not there, such as a modem which is off, makes the reading "partial", with its name in the reason. The folder
+// of a disk that is not mounted has the numbers of the file system it lies on.
 package system
 
 import (

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,21 +13,22 @@ import (
 type counters struct{ receive, transmit uint64 }
 
 // network counts the configured interfaces one by one, or otherwise all of them together.
-func (d *device) network() []sensors.Sample {
+func (d *device) network() (samples []sensors.Sample, missing []error) {
 	if len(d.cfg.Interfaces) == 0 {
-		sum, ok := d.together()
-		if !ok {
-			return nil
+		if sum, ok := d.together(); ok {
+			samples = sum.samples("")
 		}
-		return sum.samples("")
+		return samples, nil
 	}
-	var samples []sensors.Sample
 	for _, name := range d.cfg.Interfaces {
-		if c, ok := d.count(name); ok {
-			samples = append(samples, c.samples(name)...)
+		c, ok := d.count(name)
+		if !ok {
+			missing = append(missing, fmt.Errorf("network interface %s: not there, or without counters", name))
+			continue
 		}
+		samples = append(samples, c.samples(name)...)
 	}
-	return samples
+	return samples, missing
 }
 
 // together adds up the interfaces with hardware, so that a bridge or a tunnel does not count the same bytes twice; where none

@@ -2,6 +2,7 @@ package system
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -35,21 +36,32 @@ func (d *device) Halt() error { return nil }
 
 func (d *device) path(p string) string { return filepath.Join(d.root, p) }
 
-// Read collects what the machine has. Each source gives all of its samples or none.
+// Read collects what the machine has. Each source gives all of its samples or none; what the configuration names and is not there is told.
 func (d *device) Read(ctx context.Context) ([]sensors.Sample, error) {
 	var samples []sensors.Sample
-	for _, source := range []func() []sensors.Sample{
-		d.cpuTemperature, d.load, d.memory, d.disks, d.network, d.uptime,
+	var missing []error
+	for _, source := range []func() ([]sensors.Sample, []error){
+		own(d.cpuTemperature), own(d.load), own(d.memory), d.disks, d.network, own(d.uptime),
 	} {
 		if err := sensors.Expired(ctx); err != nil {
 			return nil, fmt.Errorf("system: %w", err)
 		}
-		samples = append(samples, source()...)
+		s, m := source()
+		samples, missing = append(samples, s...), append(missing, m...)
 	}
-	if len(samples) == 0 {
+	if len(samples)+len(missing) == 0 {
 		return nil, fmt.Errorf("system: nothing below %s could be read; is /proc hidden from this user? %w", d.root, sensors.ErrAbsent)
 	}
+	samples, err := sensors.Incomplete(samples, missing)
+	if err != nil {
+		return samples, fmt.Errorf("system: %w", err)
+	}
 	return samples, nil
+}
+
+// own is a source of what a machine may lack, without anybody having asked for it.
+func own(source func() []sensors.Sample) func() ([]sensors.Sample, []error) {
+	return func() ([]sensors.Sample, []error) { return source(), nil }
 }
 
 // load reads /proc/loadavg: "0.24 0.38 0.41 2/127 8094".
@@ -99,11 +111,15 @@ func (d *device) memory() []sensors.Sample {
 }
 
 // disks asks the file system of each path.
-func (d *device) disks() []sensors.Sample {
-	var samples []sensors.Sample
+func (d *device) disks() (samples []sensors.Sample, missing []error) {
 	for _, p := range d.cfg.Paths {
 		var st unix.Statfs_t
-		if err := unix.Statfs(d.path(p), &st); err != nil || st.Blocks == 0 || st.Bfree > st.Blocks {
+		err := unix.Statfs(d.path(p), &st)
+		if err == nil && (st.Blocks == 0 || st.Bfree > st.Blocks) {
+			err = errors.New("its file system does not say how large it is")
+		}
+		if err != nil {
+			missing = append(missing, fmt.Errorf("disk %s: %w", p, err))
 			continue
 		}
 		block := float64(st.Frsize) // the unit of the counts; Bsize is the size for best transfers
@@ -115,7 +131,7 @@ func (d *device) disks() []sensors.Sample {
 			sensors.Sample{Name: diskName(p, "free"), Value: float64(st.Bavail) * block},
 		)
 	}
-	return samples
+	return samples, missing
 }
 
 // uptime reads /proc/uptime: "5123.41 9876.54".

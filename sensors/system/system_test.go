@@ -1,6 +1,7 @@
 package system
 
 import (
+	"errors"
 	"maps"
 	"math"
 	"os"
@@ -74,19 +75,33 @@ func with(m map[string]float64, name string, v float64) map[string]float64 {
 
 func read(t *testing.T, hw sensors.Hardware, c *Config) map[string]float64 {
 	t.Helper()
+	got, err := readPart(t, hw, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func readPart(t *testing.T, hw sensors.Hardware, c *Config) (map[string]float64, error) {
+	t.Helper()
 	s, err := c.Open(t.Context(), hw)
 	if err != nil {
 		t.Fatal(err)
 	}
 	samples, err := s.Read(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	got := map[string]float64{}
 	for _, s := range samples {
 		got[s.Name] = s.Value
 	}
-	return got
+	return got, err
+}
+
+// misses holds an error to be about something that the configuration names and the machine lacks.
+func misses(t *testing.T, err error, text string) {
+	t.Helper()
+	if !errors.Is(err, sensors.ErrIncomplete) || !strings.Contains(err.Error(), text) {
+		t.Errorf("error %v, want one about %q", err, text)
+	}
 }
 
 func TestContract(t *testing.T) {
@@ -163,7 +178,8 @@ func TestTrees(t *testing.T) {
 }
 
 func TestInterfacesOneByOne(t *testing.T) {
-	got := read(t, sensortest.Tree(t, pi()), &Config{Interfaces: []string{"eth0", "wwan0", "docker0"}})
+	got, err := readPart(t, sensortest.Tree(t, pi()), &Config{Interfaces: []string{"eth0", "wwan0", "docker0"}})
+	misses(t, err, "network interface wwan0: not there")
 	expect := with(without(want(), "network_receive_bytes", "network_transmit_bytes"), "network_eth0_receive_bytes", 1000)
 	expect["network_eth0_transmit_bytes"] = 200
 	expect["network_docker0_receive_bytes"], expect["network_docker0_transmit_bytes"] = 999999, 999999
@@ -177,7 +193,8 @@ func TestDisks(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(hw.Root(), "var/lib"), 0o750); err != nil {
 		t.Fatal(err)
 	}
-	got := read(t, hw, &Config{Paths: []string{"/", "/var/lib", "/not/mounted"}})
+	got, err := readPart(t, hw, &Config{Paths: []string{"/", "/var/lib", "/not/mounted"}})
+	misses(t, err, "disk /not/mounted: no such file")
 	var st unix.Statfs_t
 	if err := unix.Statfs(hw.Root(), &st); err != nil {
 		t.Fatal(err)
