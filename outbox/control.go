@@ -124,7 +124,7 @@ func sameValues(a, b map[string][]byte) bool {
 // commit makes the file hold what is wished, in one transaction; took notes that it does. After an error nobody knows what it holds: open
 // it anew and wish again.
 func (c *control) commit(w *wish) (written uint64, err error) {
-	return c.f.Update(func(tx *bbolt.Tx) error {
+	return c.f.Update(nil, func(tx *bbolt.Tx) error {
 		if err := tx.Bucket([]byte(bucketState)).Put([]byte(keyState), w.state); err != nil {
 			return err
 		}

@@ -45,7 +45,7 @@ func sound(t *testing.T) []byte {
 	path := filepath.Join(t.TempDir(), "f")
 	f := open(t, path, options())
 	for from := 0; from < values; from += 100 {
-		if _, err := f.Update(func(tx *bbolt.Tx) error {
+		if _, err := f.Update(nil, func(tx *bbolt.Tx) error {
 			b := tx.Bucket([]byte("b"))
 			b.FillPercent = 1
 			for i := range 100 {
@@ -155,7 +155,7 @@ func TestUnfinished(t *testing.T) {
 	}
 	for _, b := range [][]byte{nil, make([]byte, 100), make([]byte, 4*4096), first} {
 		f := open(t, write(t, b), options())
-		if _, err := f.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("a")).Put([]byte("k"), nil) }); err != nil {
+		if _, err := f.Update(nil, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("a")).Put([]byte("k"), nil) }); err != nil {
 			t.Errorf("%d bytes: %v", len(b), err)
 		}
 	}
@@ -165,11 +165,11 @@ func TestFull(t *testing.T) {
 	o := options()
 	o.MaxBytes = 1 << 20
 	f := open(t, filepath.Join(t.TempDir(), "f"), o)
-	_, err := f.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("a")).Put([]byte("k"), make([]byte, 2<<20)) })
+	_, err := f.Update(nil, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("a")).Put([]byte("k"), make([]byte, 2<<20)) })
 	if !errors.Is(err, berrors.ErrMaxSizeReached) || boltfile.IsDamage(err) {
 		t.Errorf("error %v", err)
 	}
-	if written, err := f.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("a")).Put([]byte("k"), nil) }); err != nil || written != 2*4096 {
+	if written, err := f.Update(nil, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("a")).Put([]byte("k"), nil) }); err != nil || written != 2*4096 {
 		t.Errorf("afterwards: %d bytes, %v", written, err)
 	}
 }
@@ -180,13 +180,13 @@ func TestFnErrors(t *testing.T) {
 	if err := f.View(func(*bbolt.Tx) error { return mine }); !errors.Is(err, mine) {
 		t.Error(err)
 	}
-	if _, err := f.Update(func(*bbolt.Tx) error { return boltfile.Damaged("a block: %w", mine) }); !errors.Is(err, mine) {
+	if _, err := f.Update(nil, func(*bbolt.Tx) error { return boltfile.Damaged("a block: %w", mine) }); !errors.Is(err, mine) {
 		t.Error(err)
 	}
 	if err := f.View(func(*bbolt.Tx) error { return nil }); err != nil {
 		t.Errorf("a damage error of the caller's own closed the file: %v", err)
 	}
-	if _, err := f.Update(func(*bbolt.Tx) error { panic("pow") }); !boltfile.IsDamage(err) {
+	if _, err := f.Update(nil, func(*bbolt.Tx) error { panic("pow") }); !boltfile.IsDamage(err) {
 		t.Errorf("panic: %v", err)
 	}
 	if err := f.View(func(*bbolt.Tx) error { return nil }); !boltfile.IsDamage(err) {
@@ -213,7 +213,7 @@ func TestCutWhileOpen(t *testing.T) {
 		if err := use(f); !boltfile.IsDamage(err) {
 			t.Errorf("cut to %d: %v", left, err)
 		}
-		if _, err := f.Update(func(tx *bbolt.Tx) error { return nil }); err == nil {
+		if _, err := f.Update(nil, func(tx *bbolt.Tx) error { return nil }); err == nil {
 			t.Errorf("cut to %d: an update went well", left)
 		}
 		if err := f.Close(); err != nil {
@@ -232,7 +232,7 @@ func use(f *boltfile.File) error {
 	}); err != nil {
 		return err
 	}
-	_, err := f.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("b")).Put(key(values), value(values)) })
+	_, err := f.Update(nil, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("b")).Put(key(values), value(values)) })
 	return err
 }
 

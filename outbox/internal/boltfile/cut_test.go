@@ -15,7 +15,7 @@ func TestCutUnderAReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = f.Update(func(*bbolt.Tx) error { // whose fate is the caller's affair
+	_, _ = f.Update(nil, func(*bbolt.Tx) error { // whose fate is the caller's affair
 		if err := os.Truncate(path, 0); err != nil {
 			t.Error(err)
 		}

@@ -104,11 +104,15 @@ func (f *File) View(fn func(*bbolt.Tx) error) error {
 	return errors.Join(err, f.rollback(tx))
 }
 
-// Update runs fn in a write transaction and commits it when fn returns nil; written is how many bytes of pages the commit wrote.
-// After an error that fn did not return the file may not be what the disk holds: close it, and open it again.
-func (f *File) Update(fn func(*bbolt.Tx) error) (written uint64, err error) {
+// Update runs fn in a write transaction and commits it when fn returns nil; written is how many bytes of pages the commit wrote. keys are what fn may
+// put or delete, nil when that is not known: what leads there is looked at first, and damage found so leaves the file as it was.
+// After any other error that fn did not return the file may not be what the disk holds: close it, and open it again.
+func (f *File) Update(keys []Key, fn func(*bbolt.Tx) error) (written uint64, err error) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
+	if err := f.checkPaths(keys); err != nil {
+		return 0, err
+	}
 	tx, err := f.begin(true)
 	if err != nil {
 		return 0, err

@@ -20,7 +20,7 @@ func FuzzFile(f *testing.F) {
 		f.Fatal(err)
 	}
 	for i := range 3 {
-		if _, err := b.Update(func(tx *bbolt.Tx) error {
+		if _, err := b.Update(nil, func(tx *bbolt.Tx) error {
 			for k := range 12 {
 				if err := tx.Bucket([]byte("b")).Put(key(12*i+k), value(i)); err != nil {
 					return err

@@ -229,7 +229,7 @@ func (o *opener) checkContents(fd *os.File, size int64) error {
 
 // create makes the buckets of a new file and its directory entry durable.
 func (f *File) create(path string, o *Options) error {
-	_, err := f.Update(func(tx *bbolt.Tx) error {
+	_, err := f.Update(nil, func(tx *bbolt.Tx) error {
 		m, err := tx.CreateBucketIfNotExists([]byte(BucketMeta))
 		if err != nil {
 			return err

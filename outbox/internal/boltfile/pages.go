@@ -25,17 +25,19 @@ type meta struct {
 }
 
 const (
-	pageHeader  = 16
-	elementLen  = 16
-	flagBranch  = 0x01
-	flagLeaf    = 0x02
-	flagFree    = 0x10
-	bucketFlag  = 0x01
-	metaMagic   = 0xED0CDAED
-	metaVersion = 2
-	maxDepth    = 32
-	maxOverflow = 1 << 16 // pages; 256 MiB in one value
-	maxHigh     = 1 << 40 // pages
+	pageHeader = 16
+	// bucketHeader is {root u64, sequence u64} at the start of a bucket's value.
+	bucketHeader = 16
+	elementLen   = 16
+	flagBranch   = 0x01
+	flagLeaf     = 0x02
+	flagFree     = 0x10
+	bucketFlag   = 0x01
+	metaMagic    = 0xED0CDAED
+	metaVersion  = 2
+	maxDepth     = 32
+	maxOverflow  = 1 << 16 // pages; 256 MiB in one value
+	maxHigh      = 1 << 40 // pages
 )
 
 // readMetas returns the valid meta pages, newest first. The error is the disk's, never damage, and only when none is valid.

@@ -223,26 +223,30 @@ func (w *walker) leaves(bucket string, es []element, depth int) error {
 
 // bucket walks a nested one: its value is {root u64, sequence u64} and, when root is 0, a page of its own right behind.
 func (w *walker) bucket(name string, v []byte, depth int) error {
-	if len(v) < 16 {
+	if len(v) < bucketHeader || depth > maxDepth {
 		return w.bad(Damaged("bucket %q is cut short", name))
 	}
 	if root := binary.NativeEndian.Uint64(v); root != 0 {
 		return w.tree(name, root, span{}, depth+1)
 	}
-	if len(v) < 16+pageHeader || depth > maxDepth {
-		return w.bad(Damaged("bucket %q is cut short", name))
-	}
-	inline := page{
-		b: v[16:], flags: binary.NativeEndian.Uint16(v[16+8:]), count: int(binary.NativeEndian.Uint16(v[16+10:])),
-	}
-	if inline.flags != flagLeaf {
-		return w.bad(Damaged("bucket %q is no leaf", name))
-	}
-	es, err := inline.elements()
+	es, err := inline(v)
 	if err != nil {
-		if err := w.bad(err); err != nil {
+		if err := w.bad(fmt.Errorf("bucket %q: %w", name, err)); err != nil {
 			return err
 		}
 	}
 	return w.leaves(name, es, depth+1)
+}
+
+// inline returns the good elements of a bucket that is kept in its parent's page; the error says what was wrong.
+func inline(v []byte) ([]element, error) {
+	if len(v) < bucketHeader+pageHeader {
+		return nil, Damaged("cut short")
+	}
+	h := v[bucketHeader:]
+	pg := page{b: h, flags: binary.NativeEndian.Uint16(h[8:]), count: int(binary.NativeEndian.Uint16(h[10:]))}
+	if pg.flags != flagLeaf {
+		return nil, Damaged("no leaf")
+	}
+	return pg.elements()
 }

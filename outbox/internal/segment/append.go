@@ -104,7 +104,7 @@ func (s *Segment) Append(recs *[Lanes][]Record, epochs func(pos uint64) (epoch u
 		w.loaded = false
 		return 0, s.wrap(ErrFull)
 	}
-	written, err = s.f.Update(w.commit)
+	written, err = s.f.Update(w.touched(), w.commit)
 	if err != nil {
 		w.loaded = false
 		if errors.Is(err, berrors.ErrMaxSizeReached) {

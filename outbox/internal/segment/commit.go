@@ -8,6 +8,19 @@ import (
 	"iotagent/outbox/internal/boltfile"
 )
 
+// touched names what commit changes; all pieces of a block go to one place.
+func (w *writer) touched() []boltfile.Key {
+	keys := []boltfile.Key{{Bucket: bucketSummary, Key: []byte(keySummary)}}
+	for _, name := range tailBuckets() {
+		keys = append(keys, boltfile.Key{Bucket: name, Key: []byte(keyTail)})
+	}
+	for _, d := range w.done {
+		k := blockKey(d.lane, d.first)
+		keys = append(keys, boltfile.Key{Bucket: bucketBlocks, Key: k[:]})
+	}
+	return keys
+}
+
 // commit writes what was built.
 func (w *writer) commit(tx *bbolt.Tx) error {
 	q := tx.Bucket([]byte(bucketBlocks))
@@ -17,9 +30,6 @@ func (w *writer) commit(tx *bbolt.Tx) error {
 		k := blockKey(d.lane, d.first)
 		copy(key[:], k[:])
 		key[blockKeyLen], key[blockKeyLen+1] = 0, 0
-		if err := checkLeaf(q, key[:]); err != nil {
-			return err
-		}
 		for i := 0; d.from < d.to; i++ {
 			n := min(pieceLen, d.to-d.from)
 			binary.BigEndian.PutUint16(key[blockKeyLen:], uint16(i))
@@ -56,25 +66,6 @@ func (w *writer) commitTails(tx *bbolt.Tx) error {
 			return err
 		}
 		rest = rest[n:]
-	}
-	return nil
-}
-
-// checkLeaf looks at what stands around a key, a page's worth to each side. bbolt copies the page that a key goes to, and a damaged length
-// in it could make it ask for gigabytes.
-func checkLeaf(q *bbolt.Bucket, key []byte) error {
-	c := q.Cursor()
-	for _, step := range [...]func() (k, v []byte){c.Prev, c.Next} {
-		k, v := c.Seek(key)
-		if k == nil {
-			k, v = c.Last()
-		}
-		for size := 0; k != nil && size < boltfile.PageSize; k, v = step() {
-			if len(k) != keyLen || len(v) == 0 || len(v) > pieceLen {
-				return boltfile.Damaged("key of %d bytes with %d bytes of a block", len(k), len(v))
-			}
-			size += elementLen + len(k) + len(v)
-		}
 	}
 	return nil
 }
