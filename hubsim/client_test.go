@@ -2,6 +2,7 @@ package hubsim_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"testing"
 	"time"
@@ -95,6 +96,16 @@ func (c *client) sender(address string) *amqp.Sender {
 		c.t.Fatalf("sender to %s: %v", address, err)
 	}
 	return s
+}
+
+// ended waits until go-amqp knows that the hub ended a link. Before, it may use the link's handle again while its own detach is still on the way
+// from one of its goroutines to another, which ends the session: handle in use.
+func (c *client) ended(s *amqp.Sender) {
+	c.t.Helper()
+	err := s.Send(stepContext(c.t), amqp.NewMessage([]byte("x")), nil)
+	if _, ok := errors.AsType[*amqp.LinkError](err); !ok {
+		c.t.Errorf("a link that the hub ended: %v", err)
+	}
 }
 
 func (c *client) receiver(address string, o *amqp.ReceiverOptions) *amqp.Receiver {

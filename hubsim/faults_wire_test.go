@@ -56,9 +56,9 @@ func TestDropByFINAndByRST(t *testing.T) {
 			t.Errorf("%s: the client saw %v", name, err)
 		}
 		_ = conn.Close() // it has ended
-	}
-	if err := b.WaitFor(stepContext(t), func() bool { return b.Connections() == 0 }); err != nil {
-		t.Error(err)
+		if err := b.WaitFor(stepContext(t), func() bool { return b.Connections() == 0 }); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -163,7 +163,8 @@ func TestCertificateLinksFollowTheRegistry(t *testing.T) {
 	}
 	w := b.serveWeb(cert)
 	c := openClient(t, w.dialWeb(""), nil) // the certificate counts below a WebSocket too
-	accepted(t, c.send(c.sender("/devices/d/messages/events"), amqp.NewMessage([]byte("x"))))
+	s := c.sender("/devices/d/messages/events")
+	accepted(t, c.send(s, amqp.NewMessage([]byte("x"))))
 	if method := b.Events()[0].Annotations["iothub-connection-auth-method"].(string); !strings.Contains(method, `"type":"x509"`) {
 		t.Errorf("auth method %s", method)
 	}
@@ -179,13 +180,14 @@ func TestCertificateLinksFollowTheRegistry(t *testing.T) {
 	if got := b.Links("d"); len(got) != 0 {
 		t.Errorf("links of a disabled device: %v", got)
 	}
+	c.ended(s)
 	if _, err := c.NewSender(stepContext(t), "/devices/d/messages/events", nil); err == nil {
 		t.Error("a disabled device attached a link")
 	}
 	if err := b.EnableDevice("d"); err != nil {
 		t.Fatal(err)
 	}
-	c.sender("/devices/d/messages/events")
+	s = c.sender("/devices/d/messages/events")
 	// Another thumbprint shuts the old certificate out, and keys do.
 	for _, body := range []string{
 		fmt.Sprintf(`{"deviceId":"d","authentication":{"x509Thumbprint":{"primaryThumbprint":"%040x"}}}`, 1),
@@ -195,6 +197,7 @@ func TestCertificateLinksFollowTheRegistry(t *testing.T) {
 		if got := b.Links("d"); len(got) != 0 {
 			t.Errorf("%s: links %v", body, got)
 		}
+		c.ended(s)
 		if _, err := c.NewSender(stepContext(t), "/devices/d/messages/events", nil); err == nil {
 			t.Errorf("%s: the old certificate still opens links", body)
 		}

@@ -2,8 +2,11 @@ package boltfile
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 )
 
 // Key is one of a bucket of the top level.
@@ -14,16 +17,39 @@ type Key struct {
 
 // checkPaths looks with plain reads at the pages that a transaction is about to change: those that lead to its keys, or every page when they are not
 // known. bbolt trusts what stands in them: a wrong length or count of overflow pages makes it ask for memory without end, which nobody could catch.
+// A read that fails is the disk's error, not damage.
 func (f *File) checkPaths(keys []Key) error {
 	info, err := f.fd.Stat()
 	if err != nil {
 		return err
 	}
+	r := &reader{r: f.fd}
+	if err := checkPaths(r, info.Size(), keys); err != nil {
+		return cmp.Or(r.err, err)
+	}
+	return nil
+}
+
+// reader remembers the first error that is not about the end of the file.
+type reader struct {
+	r   io.ReaderAt
+	err error
+}
+
+func (r *reader) ReadAt(b []byte, at int64) (int, error) {
+	n, err := r.r.ReadAt(b, at)
+	if err != nil && r.err == nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
+}
+
+func checkPaths(r io.ReaderAt, size int64, keys []Key) error {
 	if keys == nil {
-		return Verify(f.fd, info.Size())
+		return Verify(r, size)
 	}
 	w := new(walker)
-	if err := w.newest(f.fd, info.Size()); err != nil {
+	if err := w.newest(r, size); err != nil {
 		return err
 	}
 	for _, k := range keys {
