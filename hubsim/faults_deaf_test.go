@@ -128,6 +128,7 @@ func TestSettlementAfterTheLink(t *testing.T) {
 			if _, err := s.SendWithReceipt(t.Context(), amqp.NewMessage([]byte("x")), nil); err != nil {
 				t.Fatal(err)
 			}
+			synctest.Wait() // the hub has it
 			b.DetachLinks(eventsAddress, "", "")
 			<-time.After(2 * time.Second)
 			_, err := c.NewSender(stepContext(t), commandsAddress+"/none", nil)
