@@ -129,7 +129,7 @@ packages() {
 }
 
 booted() {
-	leader=$(pgrep -P "$nspawn" | head -n 1)
+	leader=$(pgrep -P "$nspawn" | sed -n 1p)
 	[ -n "$leader" ] || return 1
 	case $(in_box systemctl is-system-running 2>/dev/null) in running | degraded) ;; *) return 1 ;; esac
 }

@@ -15,7 +15,7 @@ chmod 755 "$state" # apt's own user reads it
 mkdir -p "$state/lists/partial" "$state/deb"
 
 # shellcheck disable=SC2016 # apt expands it
-mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | head -n 1 || true)
+mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | sed -n 1p || true)
 [ -n "$mirror" ] || { echo "kernel.sh: apt knows no Debian mirror: run apt-get update first" >&2; exit 1; }
 printf "deb [arch=$arch] $mirror %s main\n" "${suite%-*}" "$suite" >"$state/sources.list"
 apt=(-o APT::Architecture="$arch" -o APT::Architectures="$arch" -o APT::Default-Release="$suite" -o Dir::Etc::sourcelist="$state/sources.list"

@@ -38,11 +38,11 @@ mkdir -p "$vm"
 
 echo "kernel: Debian's newest for $arch, kept in ${store#"$PWD/"}" >&2
 test/vm/kernel.sh "$store" "$arch" >&2 || fail "no kernel: see above; it needs apt and a Debian mirror"
-modules=$(find "$store" -type d -path '*lib/modules/*' -prune | head -n 1)
+modules=$(find "$store" -type d -path '*lib/modules/*' -prune | sed -n 1p)
 [ -n "$modules" ] || fail "the kernel package holds no modules; try --refresh"
 version=$(basename "$modules")
 base=${modules%/lib/modules/*}
-kernel=$(find "$store" \( -name "vmlinuz-$version" -o -path "*/modules/$version/vmlinuz" \) | head -n 1)
+kernel=$(find "$store" \( -name "vmlinuz-$version" -o -path "*/modules/$version/vmlinuz" \) | sed -n 1p)
 [ -n "$kernel" ] || fail "the kernel package holds no vmlinuz; try --refresh"
 [ -e "$modules/modules.dep" ] || depmod -b "$base" "$version"
 

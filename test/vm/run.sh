@@ -59,7 +59,9 @@ timeout -k 5 "$limit" "${qemu[@]}" -smp 1 -m 1024 -nic none -accel tcg,thread=mu
 tr -d '\r' <"$log" | sed 's/^/  vm: /'
 [ "$status" != 124 ] || fail "the machine did not end within $limit s"
 [ "$status" = 0 ] || fail "qemu ended with $status"
+# No pipe here ends in a command that stops reading early (grep -q, head): what writes to it would die of that, and the pipe would have failed.
+said=$(tr -d '\r' <"$log")
 while read -r name _; do
-	tr -d '\r' <"$log" | grep -qx "vm-exit $name 0" || fail "the tests of $name failed; the machine's log is ${log#"$PWD/"}"
+	grep -qx "vm-exit $name 0" <<<"$said" || fail "the tests of $name failed; the machine's log is ${log#"$PWD/"}"
 done <<<"$tests"
-echo "PASS vm: $(cut -d' ' -f1 <<<"$tests" | paste -sd' ') on $(tr -d '\r' <"$log" | grep -o '^Linux [^,]*' | head -n 1)"
+echo "PASS vm: $(cut -d' ' -f1 <<<"$tests" | paste -sd' ') on $(grep -o '^Linux [^,]*' <<<"$said" | sed -n 1p)"
