@@ -60,10 +60,11 @@ func (d *device) Read(ctx context.Context) ([]sensors.Sample, error) {
 	return samples, nil
 }
 
-// isRefusal reports whether the unit itself refused these registers, and may well give others.
+// isRefusal reports whether the unit itself refused these registers and may well give others. That it is busy (5 and 6) passes: such a reading fails
+// and may be tried again, as retries says; and 10 and 11 are a gateway's, about the whole unit.
 func isRefusal(err error) bool {
-	var e ExceptionError
-	return errors.As(err, &e) && e != 10 && e != 11 // those two are a gateway's, about the whole unit
+	e, ok := errors.AsType[ExceptionError](err)
+	return ok && !slices.Contains([]ExceptionError{5, 6, 10, 11}, e)
 }
 
 // value returns the value of a register that begins at offset of the block's data.

@@ -149,7 +149,7 @@ func TestReasons(t *testing.T) {
 	})
 }
 
-// One register that is refused, or has no value, costs none of the others; one that is about the whole unit does.
+// One register that is refused, or has no value, costs none of the others; a unit that is busy, or not reached, has no reading.
 func TestSomeRegisters(t *testing.T) {
 	refusing := func(code byte) server {
 		return func(_, _ int, f []byte) []byte {
@@ -175,13 +175,15 @@ func TestSomeRegisters(t *testing.T) {
 		}
 		_ = s.Halt()
 	})
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, tcpConfig(refusing(10), 7, registers...), machine(t))
-		if got, err := valuesOf(t.Context(), s); got != nil || !errors.Is(err, ExceptionError(10)) || errors.Is(err, sensors.ErrIncomplete) {
-			t.Errorf("a gateway without a path: %v, %v", got, err)
-		}
-		_ = s.Halt()
-	})
+	for _, code := range []byte{5, 6, 10, 11} {
+		synctest.Test(t, func(t *testing.T) {
+			s := open(t, tcpConfig(refusing(code), 7, registers...), machine(t))
+			if got, err := valuesOf(t.Context(), s); got != nil || !errors.Is(err, ExceptionError(code)) || errors.Is(err, sensors.ErrIncomplete) {
+				t.Errorf("exception %d: %v, %v", code, got, err)
+			}
+			_ = s.Halt()
+		})
+	}
 }
 
 func TestExceptionsInWords(t *testing.T) {
